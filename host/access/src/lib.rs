@@ -1,0 +1,1 @@
+//! Session keys, tunnels and ssh to boards

@@ -1,0 +1,1 @@
+//! Typed HTTP client over the v2 wire

@@ -1,0 +1,1 @@
+//! The controller: one dispatcher, per-worker tasks, matching rounds, jobs, timers

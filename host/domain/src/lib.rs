@@ -1,0 +1,1 @@
+//! Pure rules of a farm: entities, state machines, matching

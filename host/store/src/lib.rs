@@ -1,0 +1,1 @@
+//! Durable transactions over the domain

@@ -1,0 +1,1 @@
+//! Plugins, good and hostile, against the runtime
