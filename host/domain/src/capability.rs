@@ -1,0 +1,63 @@
+//! What a worker can do: text keys and values, by source.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::id::WorkerId;
+
+/// Text key -> text value.
+pub type Map = BTreeMap<String, String>;
+
+/// Key under which every worker offers its own identity.
+pub const UUID_KEY: &str = "UUID";
+
+/// Capabilities of one worker by source. Effective = admin over introspected over agent, plus `UUID`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Capabilities {
+    agent: Arc<Map>,
+    introspected: Arc<Map>,
+    admin: Arc<Map>,
+    effective: Arc<Map>,
+}
+
+impl Capabilities {
+    /// Capabilities of `worker` from its three sources.
+    pub fn new(worker: WorkerId, agent: Arc<Map>, introspected: Arc<Map>, admin: Arc<Map>) -> Self {
+        let mut effective = Map::clone(&agent);
+        for source in [&introspected, &admin] {
+            effective.extend(source.iter().map(|(key, value)| (key.clone(), value.clone())));
+        }
+        effective.insert(UUID_KEY.to_owned(), worker.to_string());
+        Self { agent, introspected, admin, effective: Arc::new(effective) }
+    }
+
+    /// What the board's registration says.
+    pub fn agent(&self) -> &Arc<Map> {
+        &self.agent
+    }
+
+    /// What introspection found.
+    pub fn introspected(&self) -> &Arc<Map> {
+        &self.introspected
+    }
+
+    /// What the admin says.
+    pub fn admin(&self) -> &Arc<Map> {
+        &self.admin
+    }
+
+    /// What requests are matched against.
+    pub fn effective(&self) -> &Arc<Map> {
+        &self.effective
+    }
+
+    /// The same with another agent source.
+    pub fn with_agent(&self, worker: WorkerId, agent: Arc<Map>) -> Self {
+        Self::new(worker, agent, self.introspected.clone(), self.admin.clone())
+    }
+
+    /// The same with another admin source.
+    pub fn with_admin(&self, worker: WorkerId, admin: Arc<Map>) -> Self {
+        Self::new(worker, self.agent.clone(), self.introspected.clone(), admin)
+    }
+}
