@@ -19,3 +19,5 @@ pub mod worker;
 pub mod request;
 
 pub mod event;
+
+pub mod change;

@@ -1,0 +1,56 @@
+//! A transaction as data: the rows that one decision writes, and the events that say so.
+
+use std::sync::Arc;
+
+use crate::event::Event;
+use crate::id::{RequestId, TaskId, WorkerId};
+use crate::request::Request;
+use crate::task::Task;
+use crate::worker::Worker;
+
+/// One row to write. A put of revision r replaces the stored revision r - 1 (none for r = 1), and nothing else.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// Write this worker.
+    PutWorker(Arc<Worker>),
+    /// Remove this worker.
+    RemoveWorker(WorkerId),
+    /// Write this request and its job.
+    PutRequest(Arc<Request>),
+    /// Remove an ended request whose time of being kept is over.
+    RemoveRequest(RequestId),
+    /// Write this task.
+    PutTask(Arc<Task>),
+    /// Remove an ended task whose time of being kept is over.
+    RemoveTask(TaskId),
+}
+
+/// What is committed as one.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Batch {
+    /// The load that the decisions were taken on; a batch of an older load is refused.
+    pub epoch: u64,
+    /// Rows, in the order in which they were written.
+    pub changes: Vec<Change>,
+    /// Events, in sequence.
+    pub events: Vec<Event>,
+}
+
+/// Everything that drives a controller again after a start.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Loaded {
+    /// The epoch that begins with this load.
+    pub epoch: u64,
+    /// Every worker, by id.
+    pub workers: Vec<Worker>,
+    /// Every kept request, by id.
+    pub requests: Vec<Request>,
+    /// Tasks that have not ended.
+    pub live_tasks: Vec<Task>,
+    /// The highest request number ever given; 0 = none.
+    pub last_request: u64,
+    /// The highest place in a queue ever given; 0 = none.
+    pub last_place: u64,
+    /// The last event; 0 = none.
+    pub last_event: u64,
+}
