@@ -1,1 +1,43 @@
-//! The controller: one dispatcher, per-worker tasks, matching rounds, jobs, timers
+//! The controller: it turns what happens into decisions, and decisions into effects.
+//!
+//! One dispatcher linearizes all decisions. Who may talk to whom:
+//!
+//! ```text
+//!   api ──command──▶ dispatcher ──batch──▶ store (one writer, group commit)
+//!    ▲                 ▲   ▲                  │ committed, in order
+//!    │ answer          │   │                  ▼
+//!    └──────────── publisher ◀────────────────┘
+//!                      │ effects
+//!                      ▼
+//!   runner (one task per worker at most) ──result──▶ dispatcher
+//!   matcher session (policy)             ──plan────▶ dispatcher
+//! ```
+//!
+//! What must never happen here: a decision outside the dispatcher; an effect before the commit of its decision; a
+//! lock held across an await; knowledge of SQL, WebAssembly, ssh or HTTP (those come in as the traits of [`ports`]).
+
+pub mod clock;
+pub mod ports;
+pub mod settings;
+
+pub mod farm;
+pub mod refusal;
+
+mod controller;
+pub use controller::{Answer, Controller, Created, Want};
+
+mod command;
+mod dispatcher;
+mod feed;
+mod live;
+mod matching;
+mod publisher;
+mod runner;
+mod timers;
+
+pub use feed::Feed;
+pub use matching::why::Reason;
+pub use settings::Settings;
+
+#[cfg(feature = "fakes")]
+pub mod fakes;

@@ -1,0 +1,89 @@
+//! What the dispatcher is told: by callers, by tasks, by the policy session, by the publisher.
+
+use std::sync::Arc;
+
+use grove_domain::id::{RequestId, TaskId, WorkerId};
+use grove_domain::moment::SignedDuration;
+use grove_domain::request::{self, Request};
+use grove_domain::worker::{self, Edit, Registration, Worker};
+use tokio::sync::oneshot;
+
+use crate::matching::why::Reason;
+use crate::matching::session::Planned;
+use crate::refusal::Refused;
+use crate::runner::TaskResult;
+
+/// Where the answer of a decision goes, after its commit.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Refused>>;
+
+/// One thing for the dispatcher to decide on.
+pub(crate) enum Command {
+    Register {
+        actor: Arc<str>,
+        worker: WorkerId,
+        registration: Registration,
+        edit: Edit,
+        expected: Option<u64>,
+        reply: Reply<(Arc<Worker>, bool)>,
+    },
+    EditWorker {
+        actor: Arc<str>,
+        worker: WorkerId,
+        edit: Edit,
+        expected: Option<u64>,
+        reply: Reply<Arc<Worker>>,
+    },
+    MoveWorker {
+        actor: Arc<str>,
+        worker: WorkerId,
+        event: worker::Event,
+        expected: Option<u64>,
+        reply: Reply<Arc<Worker>>,
+    },
+    CreateRequest {
+        actor: Arc<str>,
+        wish: Box<request::Create>,
+        reply: Reply<Arc<Request>>,
+    },
+    MoveRequest {
+        actor: Arc<str>,
+        request: RequestId,
+        event: request::Event,
+        expected: Option<u64>,
+        reply: Reply<Arc<Request>>,
+    },
+    Prolong {
+        actor: Arc<str>,
+        request: RequestId,
+        length: Option<SignedDuration>,
+        expected: Option<u64>,
+        reply: Reply<Arc<Request>>,
+    },
+    Heartbeat {
+        request: RequestId,
+        reply: Reply<Arc<Request>>,
+    },
+    CancelTask {
+        actor: Arc<str>,
+        task: TaskId,
+        reply: Reply<()>,
+    },
+    Why {
+        request: RequestId,
+        reply: Reply<Vec<Reason>>,
+    },
+    /// The active policy is another one now, or may be opened again.
+    PolicyChanged,
+    TaskEnded(Box<TaskResult>),
+    Planned(Box<Planned>),
+    /// A batch did not make it to disk: everything after it is void.
+    CommitFailed {
+        epoch: u64,
+        error: String,
+    },
+    /// History was pruned, or it is time to look.
+    Tick,
+    Stop {
+        done: oneshot::Sender<()>,
+    },
+}

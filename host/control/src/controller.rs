@@ -1,0 +1,299 @@
+//! The controller as its callers see it.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use grove_domain::event::{Event, Subject};
+use grove_domain::id::{RequestId, TaskId, WorkerId};
+use grove_domain::moment::{Moment, SignedDuration};
+use grove_domain::request::{self, Request};
+use grove_domain::task::Task;
+use grove_domain::worker::{self, Edit, Registration, Worker};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::command::{Command, Reply};
+use crate::farm::Farm;
+use crate::feed::{Feed, Watcher};
+use crate::live::LiveTasks;
+use crate::matching::why::Reason;
+use crate::ports::{Drivers, EventQuery, Store, TaskQuery};
+use crate::refusal::Refused;
+use crate::settings::Settings;
+
+/// What a decision answers.
+pub type Answer<T> = Result<T, Refused>;
+
+/// Handle to a running controller; cheap to clone. Reads come from the last committed snapshot; writes answer after
+/// their commit.
+#[derive(Clone)]
+pub struct Controller {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) view: Arc<ArcSwap<Farm>>,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) drivers: Arc<dyn Drivers>,
+    pub(crate) live: Arc<LiveTasks>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) trouble: Arc<ArcSwap<Option<String>>>,
+}
+
+/// Whether a registration made the worker, or met it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Created {
+    /// It is new.
+    Yes,
+    /// It existed.
+    No,
+}
+
+/// Where an admin wants a worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Want {
+    /// IDLE; with `force` also from FAILED.
+    Idle {
+        /// Also from FAILED.
+        force: bool,
+    },
+    /// MAINTENANCE.
+    Maintenance {
+        /// Run the task again where the worker is there already, or on its way.
+        rerun: bool,
+        /// End a job that runs on it.
+        interrupt: bool,
+    },
+}
+
+impl Controller {
+    /// The farm as last committed.
+    pub fn farm(&self) -> Arc<Farm> {
+        self.inner.view.load_full()
+    }
+
+    /// The settings it runs with.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// The clock it goes by.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.clock
+    }
+
+    /// Live events.
+    pub fn feed(&self) -> &Feed {
+        &self.inner.feed
+    }
+
+    /// Begins to wait for a change of `subject`; see [`Feed::watch`].
+    pub fn watch(&self, subject: Subject) -> Watcher {
+        self.inner.feed.watch(subject)
+    }
+
+    /// Why the farm cannot take writes now; none = it can.
+    pub fn trouble(&self) -> Option<String> {
+        self.inner.trouble.load().as_ref().clone()
+    }
+
+    /// How many tasks run at this moment.
+    pub fn running_tasks(&self) -> usize {
+        self.inner.live.count()
+    }
+
+    /// A board registers, or registers again. `edit` holds what of the admin's part the registration names: it is
+    /// applied as an edit, without a change of state.
+    pub async fn register(
+        &self,
+        actor: &str,
+        worker: WorkerId,
+        registration: Registration,
+        edit: Edit,
+        expected: Option<u64>,
+    ) -> Answer<(Arc<Worker>, Created)> {
+        let drivers = &self.inner.drivers;
+        let known = drivers.names();
+        if !known.contains(&registration.driver) {
+            return Err(Refused::UnknownDriver { name: registration.driver, known });
+        }
+        drivers
+            .validate(&registration.driver, &registration.driver_config)
+            .await
+            .map_err(Refused::DriverConfig)?;
+        let actor = actor.into();
+        let (worker, created) = self
+            .ask(|reply| Command::Register { actor, worker, registration, edit, expected, reply })
+            .await?;
+        Ok((worker, if created { Created::Yes } else { Created::No }))
+    }
+
+    /// The admin edits a worker; no state changes.
+    pub async fn edit_worker(
+        &self,
+        actor: &str,
+        worker: WorkerId,
+        edit: Edit,
+        expected: Option<u64>,
+    ) -> Answer<Arc<Worker>> {
+        let actor = actor.into();
+        self.ask(|reply| Command::EditWorker { actor, worker, edit, expected, reply }).await
+    }
+
+    /// The admin wants a worker elsewhere. An answer means accepted: the worker may still be on its way.
+    pub async fn move_worker(
+        &self,
+        actor: &str,
+        worker: WorkerId,
+        want: Want,
+        expected: Option<u64>,
+    ) -> Answer<Arc<Worker>> {
+        let event = match want {
+            Want::Idle { force } => worker::Event::WantIdle { force },
+            Want::Maintenance { rerun, interrupt } => worker::Event::WantMaintenance { rerun, interrupt },
+        };
+        self.worker_event(actor, worker, event, expected).await
+    }
+
+    /// Somebody reports that a worker is broken.
+    pub async fn report_failure(&self, actor: &str, worker: WorkerId, reason: String) -> Answer<Arc<Worker>> {
+        self.worker_event(actor, worker, worker::Event::ReportFailure { reason }, None).await
+    }
+
+    /// A worker leaves the farm. The answer is the worker as it was.
+    pub async fn deregister(
+        &self,
+        actor: &str,
+        worker: WorkerId,
+        force: bool,
+        expected: Option<u64>,
+    ) -> Answer<Arc<Worker>> {
+        self.worker_event(actor, worker, worker::Event::Deregister { force }, expected).await
+    }
+
+    async fn worker_event(
+        &self,
+        actor: &str,
+        worker: WorkerId,
+        event: worker::Event,
+        expected: Option<u64>,
+    ) -> Answer<Arc<Worker>> {
+        let actor = actor.into();
+        self.ask(|reply| Command::MoveWorker { actor, worker, event, expected, reply }).await
+    }
+
+    /// A user asks for a worker.
+    pub async fn create_request(&self, actor: &str, wish: request::Create) -> Answer<Arc<Request>> {
+        let actor = actor.into();
+        self.ask(|reply| Command::CreateRequest { actor, wish: Box::new(wish), reply }).await
+    }
+
+    /// The owner changes a waiting request; none = unchanged.
+    pub async fn update_request(
+        &self,
+        actor: &str,
+        request: RequestId,
+        priority: Option<u8>,
+        valid_after: Option<Moment>,
+        deadline: Option<Moment>,
+        expected: Option<u64>,
+    ) -> Answer<Arc<Request>> {
+        let event = request::Event::Update { priority, valid_after, deadline };
+        self.request_event(actor, request, event, expected).await
+    }
+
+    /// The owner is done: WAITING -> CANCELLED, IN PROGRESS -> DONE.
+    pub async fn close_request(
+        &self,
+        actor: &str,
+        request: RequestId,
+        reason: Option<String>,
+        expected: Option<u64>,
+    ) -> Answer<Arc<Request>> {
+        self.request_event(actor, request, request::Event::Close { reason }, expected).await
+    }
+
+    async fn request_event(
+        &self,
+        actor: &str,
+        request: RequestId,
+        event: request::Event,
+        expected: Option<u64>,
+    ) -> Answer<Arc<Request>> {
+        let actor = actor.into();
+        self.ask(|reply| Command::MoveRequest { actor, request, event, expected, reply }).await
+    }
+
+    /// The job shall run for `length` from now (none: the farm's default).
+    pub async fn prolong(
+        &self,
+        actor: &str,
+        request: RequestId,
+        length: Option<SignedDuration>,
+        expected: Option<u64>,
+    ) -> Answer<Arc<Request>> {
+        let actor = actor.into();
+        self.ask(|reply| Command::Prolong { actor, request, length, expected, reply }).await
+    }
+
+    /// The client of a request is still there. Refused when the request has ended.
+    pub async fn heartbeat(&self, request: RequestId) -> Answer<Arc<Request>> {
+        self.ask(|reply| Command::Heartbeat { request, reply }).await
+    }
+
+    /// Stops a live task; to its worker that is a failure of the task.
+    pub async fn cancel_task(&self, actor: &str, task: TaskId) -> Answer<()> {
+        let actor = actor.into();
+        self.ask(|reply| Command::CancelTask { actor, task, reply }).await
+    }
+
+    /// Why a request waits (or ended as it did).
+    pub async fn why(&self, request: RequestId) -> Answer<Vec<Reason>> {
+        self.ask(|reply| Command::Why { request, reply }).await
+    }
+
+    /// One task, live or kept.
+    pub async fn task(&self, id: TaskId) -> Answer<Task> {
+        if let Some(task) = self.farm().tasks().get(&id) {
+            return Ok(self.inner.live.overlay(task));
+        }
+        let kept = self.inner.store.task(id).await.map_err(|error| Refused::Unavailable(error.0))?;
+        kept.map(|task| self.inner.live.overlay(&task)).ok_or(Refused::NoSuchTask)
+    }
+
+    /// A page of tasks, live and kept, newest first.
+    pub async fn tasks(&self, query: TaskQuery) -> Answer<Vec<Task>> {
+        let kept = self.inner.store.tasks(query).await.map_err(|error| Refused::Unavailable(error.0))?;
+        Ok(kept.iter().map(|task| self.inner.live.overlay(task)).collect())
+    }
+
+    /// Kept events after a place in the sequence, oldest first.
+    pub async fn events(&self, query: EventQuery) -> Answer<Vec<Event>> {
+        self.inner.store.events(query).await.map_err(|error| Refused::Unavailable(error.0))
+    }
+
+    /// The active policy is another one now.
+    pub async fn policy_changed(&self) {
+        // A controller that has stopped has no policy to change.
+        let _ = self.inner.commands.send(Command::PolicyChanged).await;
+    }
+
+    /// Stops deciding, ends running tasks, and returns when what was decided is stored. Jobs and their tunnels are
+    /// not ended: they are rows, and go on with the next start.
+    pub async fn stop(&self) {
+        let (done, stopped) = oneshot::channel();
+        if self.inner.commands.send(Command::Stop { done }).await.is_ok() {
+            // An error means that it is gone already.
+            let _ = stopped.await;
+        }
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Answer<T> {
+        let (reply, answer) = oneshot::channel();
+        self.inner.commands.send(command(reply)).await.map_err(|_| Refused::Stopping)?;
+        answer.await.map_err(|_| Refused::Stopping)?
+    }
+}

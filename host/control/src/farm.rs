@@ -1,0 +1,137 @@
+//! The farm as last committed: a consistent snapshot that costs nothing to take and never waits for a write.
+
+use std::sync::Arc;
+
+use grove_domain::id::{RequestId, TaskId, WorkerId};
+use grove_domain::request::{self, Priority, Request};
+use grove_domain::task::Task;
+use grove_domain::worker::Worker;
+
+/// A snapshot. Clones share all structure.
+#[derive(Clone, Debug, Default)]
+pub struct Farm {
+    workers: imbl::OrdMap<WorkerId, Arc<Worker>>,
+    /// By number, ascending: ranks and pages come from places in the vector.
+    requests: imbl::Vector<Arc<Request>>,
+    /// Waiting requests of each priority as (place, number), ascending.
+    queue: [imbl::Vector<(u64, RequestId)>; Priority::MAX as usize],
+    tasks: imbl::HashMap<TaskId, Arc<Task>>,
+    last_event: u64,
+}
+
+impl Farm {
+    /// Workers by uuid.
+    pub fn workers(&self) -> &imbl::OrdMap<WorkerId, Arc<Worker>> {
+        &self.workers
+    }
+
+    /// One worker.
+    pub fn worker(&self, id: WorkerId) -> Option<&Arc<Worker>> {
+        self.workers.get(&id)
+    }
+
+    /// Requests by number, ascending.
+    pub fn requests(&self) -> &imbl::Vector<Arc<Request>> {
+        &self.requests
+    }
+
+    /// One request.
+    pub fn request(&self, id: RequestId) -> Option<&Arc<Request>> {
+        self.rank(id).ok().and_then(|rank| self.requests.get(rank))
+    }
+
+    /// Place of a request in [`Self::requests`], or where it would be.
+    pub fn rank(&self, id: RequestId) -> Result<usize, usize> {
+        // Numbers are dense but for what retention took away: the place is rarely far from the number.
+        self.requests.binary_search_by_key(&id, |request| request.id)
+    }
+
+    /// Place in the queue, from 1; none when it does not wait.
+    pub fn position(&self, request: &Request) -> Option<usize> {
+        if request.state != request::State::Waiting || request.reserved.is_some() {
+            return None;
+        }
+        let lane = lane_of(request.priority);
+        let before: usize = self.queue.iter().take(lane).map(imbl::Vector::len).sum();
+        let place = self.queue.get(lane)?.binary_search(&(request.place, request.id)).ok()?;
+        Some(before + place + 1)
+    }
+
+    /// How many requests wait for a match.
+    pub fn waiting(&self) -> usize {
+        self.queue.iter().map(imbl::Vector::len).sum()
+    }
+
+    /// Tasks that have not ended.
+    pub fn tasks(&self) -> &imbl::HashMap<TaskId, Arc<Task>> {
+        &self.tasks
+    }
+
+    /// The last event of this snapshot.
+    pub fn last_event(&self) -> u64 {
+        self.last_event
+    }
+
+    pub(crate) fn set_last_event(&mut self, seq: u64) {
+        self.last_event = seq;
+    }
+
+    pub(crate) fn put_worker(&mut self, worker: Arc<Worker>) {
+        self.workers.insert(worker.id, worker);
+    }
+
+    pub(crate) fn remove_worker(&mut self, id: WorkerId) {
+        self.workers.remove(&id);
+    }
+
+    pub(crate) fn put_task(&mut self, task: Arc<Task>) {
+        if task.status.phase.is_terminal() {
+            self.tasks.remove(&task.id);
+        } else {
+            self.tasks.insert(task.id, task);
+        }
+    }
+
+    pub(crate) fn put_request(&mut self, request: Arc<Request>) {
+        match self.rank(request.id) {
+            Ok(rank) => {
+                let before = self.requests.set(rank, request.clone());
+                self.leave_queue(&before);
+            }
+            Err(rank) if rank == self.requests.len() => self.requests.push_back(request.clone()),
+            Err(rank) => self.requests.insert(rank, request.clone()),
+        }
+        self.join_queue(&request);
+    }
+
+    pub(crate) fn remove_request(&mut self, id: RequestId) {
+        if let Ok(rank) = self.rank(id) {
+            let request = self.requests.remove(rank);
+            self.leave_queue(&request);
+        }
+    }
+
+    fn join_queue(&mut self, request: &Request) {
+        if request.state != request::State::Waiting || request.reserved.is_some() {
+            return;
+        }
+        let key = (request.place, request.id);
+        let Some(lane) = self.queue.get_mut(lane_of(request.priority)) else { return };
+        match lane.binary_search(&key) {
+            Ok(_) => {}
+            Err(place) if place == lane.len() => lane.push_back(key),
+            Err(place) => lane.insert(place, key),
+        }
+    }
+
+    fn leave_queue(&mut self, request: &Request) {
+        let Some(lane) = self.queue.get_mut(lane_of(request.priority)) else { return };
+        if let Ok(place) = lane.binary_search(&(request.place, request.id)) {
+            lane.remove(place);
+        }
+    }
+}
+
+fn lane_of(priority: Priority) -> usize {
+    usize::from(priority.get() - Priority::MIN)
+}

@@ -1,0 +1,298 @@
+//! What the controller needs of the rooms below it. The binary adapts the real ones; tests bring their own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use grove_domain::capability::Map;
+use grove_domain::change::{Batch, Loaded};
+use grove_domain::event::{Event, Subject};
+use grove_domain::id::{RequestId, TaskId, WorkerId};
+use grove_domain::moment::Timestamp;
+use grove_domain::request::Request;
+use grove_domain::task::{Phase, Task, TaskKind};
+use grove_domain::worker::{Access, Failure, Health, Worker};
+use tokio_util::sync::CancellationToken;
+
+/// Called once, with what became of a batch, after it is on disk (or certainly is not).
+pub type Committed = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// The durable truth.
+pub trait Store: Send + Sync + 'static {
+    /// Everything, from disk; begins a new epoch.
+    fn load(&self) -> BoxFuture<'static, Result<Loaded, StoreError>>;
+    /// Queues a batch. Batches are committed in the order of these calls.
+    fn commit(&self, batch: Batch, committed: Committed);
+    /// A page of kept tasks, newest first.
+    fn tasks(&self, query: TaskQuery) -> BoxFuture<'static, Result<Vec<Task>, StoreError>>;
+    /// One kept task.
+    fn task(&self, id: TaskId) -> BoxFuture<'static, Result<Option<Task>, StoreError>>;
+    /// Events after a place in the sequence, oldest first.
+    fn events(&self, query: EventQuery) -> BoxFuture<'static, Result<Vec<Event>, StoreError>>;
+    /// Forgets history older than this, a bounded piece at a time; how many rows went.
+    fn prune(&self, before: Timestamp) -> BoxFuture<'static, Result<u64, StoreError>>;
+}
+
+/// Which tasks.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TaskQuery {
+    /// Of this worker.
+    pub worker: Option<WorkerId>,
+    /// Of this request.
+    pub request: Option<RequestId>,
+    /// Of this kind.
+    pub kind: Option<TaskKind>,
+    /// In this phase.
+    pub phase: Option<Phase>,
+    /// Older than this one.
+    pub before: Option<TaskId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Which events.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct EventQuery {
+    /// After this place in the sequence.
+    pub after: u64,
+    /// About this.
+    pub subject: Option<Subject>,
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// The store cannot do it now.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the store refused: {0}")]
+pub struct StoreError(pub String);
+
+/// Drivers, by name.
+pub trait Drivers: Send + Sync + 'static {
+    /// Names of the drivers there are, sorted.
+    fn names(&self) -> Vec<String>;
+    /// Whether the driver takes this configuration (JSON text); otherwise its words why not.
+    fn validate(&self, driver: &str, config: &str) -> BoxFuture<'static, Result<(), String>>;
+    /// Begins work on one worker: one fresh instance for all calls of one task.
+    fn start(&self, driver: &str, target: Target, watch: Arc<dyn Watch>) -> Result<Box<dyn Driver>, Failure>;
+}
+
+/// The worker as its driver sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// Identity.
+    pub worker: WorkerId,
+    /// Effective capabilities.
+    pub capabilities: Arc<Map>,
+    /// The driver's configuration: JSON text.
+    pub config: String,
+}
+
+/// What a running task tells about itself.
+pub trait Watch: Send + Sync + 'static {
+    /// Percent and a remark.
+    fn progress(&self, percent: u8, note: &str);
+    /// Ends the running step and begins this one.
+    fn step(&self, name: &str);
+    /// A line of the driver's log.
+    fn log(&self, level: &str, line: &str);
+}
+
+/// One call to a driver.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Call {
+    /// Is the board well?
+    Check,
+    /// Clean, ready, nobody authorized.
+    Prepare,
+    /// Let exactly these keys in.
+    Authorize {
+        /// Account wished for; empty = the driver's own.
+        user: String,
+        /// authorized_keys lines.
+        keys: Vec<String>,
+    },
+    /// Let nobody in, end their sessions.
+    Revoke,
+    /// Show that the admin has it.
+    Maintain {
+        /// Why.
+        message: String,
+    },
+    /// Leave nothing half done; after a cancel or a trap, in a fresh instance.
+    Cleanup,
+}
+
+/// What a call found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reply {
+    /// It is done.
+    Done,
+    /// Check.
+    Health(HealthReport),
+    /// Prepare, authorize.
+    Access(Access),
+}
+
+/// What a driver says of a board's health.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HealthReport {
+    /// Whether it is well.
+    pub ok: bool,
+    /// Remark.
+    pub note: String,
+    /// Measured values.
+    pub readings: BTreeMap<String, String>,
+}
+
+impl HealthReport {
+    /// As kept with the worker.
+    pub fn at(self, now: Timestamp) -> Health {
+        Health { ok: self.ok, checked_at: Some(now), note: self.note }
+    }
+}
+
+/// A driver at work on one worker.
+pub trait Driver: Send {
+    /// One call. When `cancel` fires, or `deadline` (from the beginning of the call) passes, the instance is destroyed
+    /// whatever it is doing; the future resolves only after that.
+    fn call<'a>(
+        &'a mut self,
+        call: Call,
+        deadline: Duration,
+        cancel: CancellationToken,
+    ) -> BoxFuture<'a, Result<Reply, CallError>>;
+}
+
+/// Why a call has no reply.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CallError {
+    /// It was cancelled.
+    Cancelled,
+    /// It failed. When `plugin_died`, the instance is gone, and clean-up is called for.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// Whether the plugin itself broke (trap, limit, deadline).
+        plugin_died: bool,
+    },
+}
+
+/// Session keys.
+pub trait Keys: Send + Sync + 'static {
+    /// A pair that nobody else ever got.
+    fn take(&self) -> BoxFuture<'static, Result<KeyPair, String>>;
+}
+
+/// A generated session key pair.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyPair {
+    /// PKCS#1 PEM.
+    pub private_pem: String,
+    /// authorized_keys line.
+    pub public_line: String,
+}
+
+impl std::fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyPair").field("public_line", &self.public_line).finish_non_exhaustive()
+    }
+}
+
+/// Tunnels from users to boards.
+pub trait Tunnels: Send + Sync + 'static {
+    /// Opens the tunnel of a job, on the wanted port when that is free. The port it has.
+    fn open(
+        &self,
+        job: RequestId,
+        target: (String, u16),
+        want: Option<u16>,
+    ) -> BoxFuture<'static, Result<u16, String>>;
+    /// Closes it with every connection through it. Nothing happens when there is none.
+    fn close(&self, job: RequestId) -> BoxFuture<'static, ()>;
+}
+
+/// Policies: who gets which board.
+pub trait Policies: Send + Sync + 'static {
+    /// Opens a session of the active policy; its state begins empty.
+    fn open(&self) -> BoxFuture<'static, Result<Box<dyn Policy>, String>>;
+}
+
+/// A session with a policy.
+pub trait Policy: Send {
+    /// The policy's name, for events and reasons.
+    fn name(&self) -> String;
+    /// Capability keys that the policy matches itself.
+    fn own_keys(&self) -> Vec<String>;
+    /// Most candidates a set may hold; 0 = all.
+    fn max_candidates(&self) -> usize;
+    /// Tells what changed and asks for a plan. After an error the session is over.
+    fn plan(&mut self, ask: Ask) -> BoxFuture<'_, Result<Plan, String>>;
+}
+
+/// What a policy is asked in one round.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ask {
+    /// Now.
+    pub now: Timestamp,
+    /// What changed since the last round.
+    pub changes: Vec<PolicyChange>,
+    /// Sets of dense worker numbers.
+    pub candidate_sets: Vec<Vec<u32>>,
+    /// (request, index of its candidate set), in queue order.
+    pub demands: Vec<(RequestId, u32)>,
+}
+
+/// What a policy is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PolicyChange {
+    /// A worker is new or looks different.
+    WorkerPut(u32, Arc<Worker>),
+    /// A worker is gone.
+    WorkerGone(u32),
+    /// A request is about to be demanded for.
+    RequestPut(Arc<Request>),
+    /// A request no longer waits nor runs.
+    RequestGone(RequestId),
+    /// The core took this assignment.
+    Started(Assignment),
+    /// The occupation by this assignment is over.
+    Finished(Assignment),
+}
+
+/// A policy's answer.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Plan {
+    /// Who gets what.
+    pub assignments: Vec<Assignment>,
+    /// Who waits, and why.
+    pub waits: Vec<Wait>,
+    /// When the policy wants to be asked again.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// One request gets one worker.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Assignment {
+    /// Request.
+    pub request: RequestId,
+    /// Dense worker number.
+    pub worker: u32,
+    /// Higher is better; for people.
+    pub score: i64,
+    /// For people.
+    pub reason: String,
+}
+
+/// One request waits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wait {
+    /// Request.
+    pub request: RequestId,
+    /// For people.
+    pub reason: String,
+    /// Until when it surely waits.
+    pub until: Option<Timestamp>,
+}

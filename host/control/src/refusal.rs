@@ -1,0 +1,63 @@
+//! Why the controller did not do what it was asked. Nothing changed then.
+
+use grove_domain::{request, worker};
+
+/// A refusal. Its text is fit for the user who asked.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refused {
+    /// No such worker.
+    #[error("no worker has this uuid")]
+    NoSuchWorker,
+    /// No such request, or it ended so long ago that it is no longer kept.
+    #[error("no request has this number")]
+    NoSuchRequest,
+    /// No such task, or it is no longer kept.
+    #[error("no task has this id")]
+    NoSuchTask,
+    /// The worker machine refused.
+    #[error(transparent)]
+    Worker(#[from] worker::Refusal),
+    /// The request machine refused.
+    #[error(transparent)]
+    Request(#[from] request::Refusal),
+    /// The resource is no longer at the revision that the caller saw.
+    #[error("it changed meanwhile: it is at revision {current} now")]
+    Revision {
+        /// Where it is.
+        current: u64,
+    },
+    /// No driver has this name.
+    #[error("no driver is named {name:?}; there are: {}", known.join(", "))]
+    UnknownDriver {
+        /// As asked.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// The driver does not take this configuration.
+    #[error("the driver does not accept this configuration: {0}")]
+    DriverConfig(String),
+    /// A cap of the farm is reached.
+    #[error("the farm holds {limit} {what} already, which is its limit")]
+    Full {
+        /// Of what.
+        what: &'static str,
+        /// The cap.
+        limit: usize,
+    },
+    /// The job would run longer than the admin allows.
+    #[error("a job may run {max:#} at the longest")]
+    TooLong {
+        /// The longest.
+        max: grove_domain::moment::SignedDuration,
+    },
+    /// The task has ended, or was superseded.
+    #[error("the task is not live")]
+    TaskEnded,
+    /// The store does not take writes; nothing was changed.
+    #[error("the farm cannot store changes now: {0}")]
+    Unavailable(String),
+    /// The controller stops.
+    #[error("the controller is shutting down")]
+    Stopping,
+}

@@ -1,0 +1,130 @@
+//! What the admin can set.
+
+use std::time::Duration;
+
+use grove_domain::moment::SignedDuration;
+use grove_domain::request::Bounds;
+use grove_domain::task::TaskKind;
+use grove_domain::worker::Rules;
+
+/// Settings of a controller.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Length of a job that asks for none.
+    pub job_length: SignedDuration,
+    /// Longest a job may be made to run from now, at opening and at each prolongation.
+    pub job_length_max: SignedDuration,
+    /// Bounds on jobs.
+    pub bounds: Bounds,
+    /// Rules on failed workers.
+    pub rules: Rules,
+    /// An idle worker is checked this long after its last check.
+    pub check_interval: SignedDuration,
+    /// Before a job is opened, the board is checked when its last check is older than this.
+    pub check_max_age: SignedDuration,
+    /// Longest time of tasks.
+    pub timeouts: Timeouts,
+    /// Caps.
+    pub caps: Caps,
+    /// How long what has ended is kept.
+    pub retention: Retention,
+    /// Whether a request that no registered worker could ever satisfy becomes INVALID at once.
+    pub refuse_unsatisfiable: bool,
+    /// A request whose client promised heartbeats is closed after this many are missed.
+    pub missed_heartbeats: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            job_length: SignedDuration::from_hours(1),
+            job_length_max: SignedDuration::from_hours(24 * 7),
+            bounds: Bounds::default(),
+            rules: Rules::default(),
+            check_interval: SignedDuration::from_mins(5),
+            check_max_age: SignedDuration::from_secs(60),
+            timeouts: Timeouts::default(),
+            caps: Caps::default(),
+            retention: Retention::default(),
+            refuse_unsatisfiable: false,
+            missed_heartbeats: 3,
+        }
+    }
+}
+
+/// Longest time of tasks, from start to end, by kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timeouts {
+    /// Prepare.
+    pub prepare: Duration,
+    /// Put in maintenance.
+    pub maintain: Duration,
+    /// Open a job.
+    pub open: Duration,
+    /// Check and re-check.
+    pub check: Duration,
+    /// Clean up after a cancelled or broken call.
+    pub cleanup: Duration,
+}
+
+impl Timeouts {
+    /// The longest time of a task of this kind.
+    pub fn of(&self, kind: TaskKind) -> Duration {
+        match kind {
+            TaskKind::Prepare => self.prepare,
+            TaskKind::Maintain => self.maintain,
+            TaskKind::Open => self.open,
+            TaskKind::Check | TaskKind::Recheck => self.check,
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            prepare: Duration::from_secs(600),
+            maintain: Duration::from_secs(120),
+            open: Duration::from_secs(60),
+            check: Duration::from_secs(30),
+            cleanup: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Caps on what a farm holds; beyond them a clear refusal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Caps {
+    /// Registered workers.
+    pub workers: usize,
+    /// Requests that have not ended.
+    pub live_requests: usize,
+    /// Requests named to the policy in one round.
+    pub demands_per_round: usize,
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self { workers: 100_000, live_requests: 1_000_000, demands_per_round: 4096 }
+    }
+}
+
+/// How long what has ended is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Retention {
+    /// Ended requests, by time since their end.
+    pub requests: SignedDuration,
+    /// Ended requests, by number: the oldest go first.
+    pub requests_max: usize,
+    /// Ended tasks and events.
+    pub history: SignedDuration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            requests: SignedDuration::from_hours(24 * 7),
+            requests_max: 100_000,
+            history: SignedDuration::from_hours(24 * 30),
+        }
+    }
+}
