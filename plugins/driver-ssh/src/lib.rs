@@ -1,0 +1,1 @@
+//! Any Linux machine that can be reached over ssh.
