@@ -1,0 +1,288 @@
+//! A driver's store: its inert WASI, and the controller's side of what it may import.
+
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime::{Engine, Store};
+use wasmtime_wasi::sockets::SocketAddrUse;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::bindings::driver::grove::plugin::{log, secrets, ssh, task, types};
+use crate::driver::CallContext;
+use crate::engine::Identity;
+use crate::error::Cause;
+use crate::grants::Effective;
+use crate::guest_log::{GuestLog, Lines, cut};
+use crate::host::{Level, SshError, SshTarget};
+use crate::limits::{HANDLES, Meter, Metered, Stop, confine};
+
+/// Longest step name or progress note that is passed on, in bytes.
+const MAX_NOTE: usize = 200;
+/// Most steps in one call: each becomes a durable row.
+const MAX_STEPS: u32 = 200;
+/// Progress is passed on at most this often, unless the percentage changed.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+/// Longest command or transfer, whatever the driver asks for.
+const MAX_SSH: Duration = Duration::from_secs(3600);
+
+/// Data of a driver's store.
+pub(crate) struct DriverStore {
+    meter: Meter,
+    wasi: WasiCtx,
+    table: ResourceTable,
+    log: Arc<GuestLog>,
+    output: [Lines; 2],
+    context: Arc<CallContext>,
+    effective: Arc<Effective>,
+    /// Driver config of the worker that the running call is about.
+    config: Option<String>,
+    deadline: Instant,
+    steps: u32,
+    progress: Option<(u8, Instant)>,
+}
+
+impl DriverStore {
+    pub(crate) fn fresh(
+        engine: &Engine,
+        identity: &Identity,
+        context: &Arc<CallContext>,
+    ) -> Store<DriverStore> {
+        let task = context.task.clone();
+        let log = GuestLog::new(Box::new(move |level, line| task.log(level, line)));
+        let output = [Lines::new(log.clone(), Level::Info), Lines::new(log.clone(), Level::Error)];
+        let [stdout, stderr] = output.clone();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HANDLES);
+        let data = DriverStore {
+            meter: Meter::new(identity.effective.memory),
+            wasi: inert_wasi(stdout, stderr, identity.effective.clone()),
+            table,
+            log,
+            output,
+            context: context.clone(),
+            effective: identity.effective.clone(),
+            config: None,
+            deadline: Instant::now(),
+            steps: 0,
+            progress: None,
+        };
+        let mut store = Store::new(engine, data);
+        confine(&mut store);
+        store
+    }
+
+    pub(crate) fn begin_call(&mut self, config: Option<String>, deadline: Instant, running: Duration) {
+        self.meter.begin_call(running);
+        self.log.begin_call();
+        self.config = config;
+        self.deadline = deadline;
+        self.steps = 0;
+        self.progress = None;
+    }
+
+    pub(crate) fn end_call(&self) {
+        self.output.iter().for_each(Lines::finish);
+        self.log.end_call();
+    }
+
+    /// Whether the guest should stop by itself. A cancelled call is usually dropped before it can ask.
+    fn stop(&self) -> Option<task::Stop> {
+        if self.context.cancel.is_cancelled() {
+            Some(task::Stop::Cancelled)
+        } else if Instant::now() >= self.deadline {
+            Some(task::Stop::Deadline)
+        } else {
+            None
+        }
+    }
+
+    fn ssh(&self) -> Result<(Arc<dyn crate::host::SshHost>, SshTarget), ssh::SshError> {
+        let host = self.context.ssh.clone();
+        let host =
+            host.ok_or_else(|| ssh::SshError::Denied("this controller offers no ssh here".to_owned()))?;
+        let config = self.config.as_deref();
+        let config =
+            config.ok_or_else(|| ssh::SshError::Denied("this call is not about a worker".to_owned()))?;
+        Ok((host, SshTarget::from_config(config).map_err(ssh::SshError::Denied)?))
+    }
+}
+
+impl Metered for DriverStore {
+    fn meter(&mut self) -> &mut Meter {
+        &mut self.meter
+    }
+
+    fn log(&self) -> &Arc<GuestLog> {
+        &self.log
+    }
+}
+
+impl WasiView for DriverStore {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// No environment, arguments, stdin or files; output is the log; TCP only to granted peers.
+fn inert_wasi(stdout: Lines, stderr: Lines, effective: Arc<Effective>) -> WasiCtx {
+    let mut wasi = WasiCtx::builder();
+    wasi.stdout(stdout).stderr(stderr).max_random_size(64 << 10);
+    wasi.allow_tcp(effective.has_tcp()).allow_udp(false).allow_ip_name_lookup(false);
+    wasi.socket_addr_check(move |peer, used| {
+        let allowed = match used {
+            SocketAddrUse::TcpConnect => effective.allows_tcp(peer),
+            // The implicit bind that precedes a connect.
+            SocketAddrUse::TcpBind => peer.port() == 0 && peer.ip().is_unspecified(),
+            _ => false,
+        };
+        Box::pin(std::future::ready(allowed)) as Pin<Box<dyn Future<Output = bool> + Send + Sync>>
+    });
+    wasi.build()
+}
+
+pub(crate) fn driver_linker(engine: &Engine) -> wasmtime::Result<Linker<DriverStore>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    log::add_to_linker::<_, HasSelf<DriverStore>>(&mut linker, |store| store)?;
+    task::add_to_linker::<_, HasSelf<DriverStore>>(&mut linker, |store| store)?;
+    ssh::add_to_linker::<_, HasSelf<DriverStore>>(&mut linker, |store| store)?;
+    secrets::add_to_linker::<_, HasSelf<DriverStore>>(&mut linker, |store| store)?;
+    Ok(linker)
+}
+
+impl types::Host for DriverStore {}
+
+impl log::Host for DriverStore {
+    fn log(&mut self, at: log::Level, message: String) -> wasmtime::Result<()> {
+        let level = match at {
+            log::Level::Trace => Level::Trace,
+            log::Level::Debug => Level::Debug,
+            log::Level::Info => Level::Info,
+            log::Level::Warn => Level::Warn,
+            log::Level::Error => Level::Error,
+        };
+        self.log.line(level, &message);
+        Ok(())
+    }
+}
+
+impl task::Host for DriverStore {
+    async fn progress(&mut self, percent: u8, note: String) -> wasmtime::Result<Result<(), task::Stop>> {
+        if let Some(stop) = self.stop() {
+            return Ok(Err(stop));
+        }
+        let percent = percent.min(100);
+        let now = Instant::now();
+        let news = self.progress.is_none_or(|(last, at)| last != percent || now >= at + PROGRESS_EVERY);
+        if news {
+            self.progress = Some((percent, now));
+            self.context.task.progress(percent, cut(&note, MAX_NOTE)).await;
+        }
+        Ok(self.stop().map_or(Ok(()), Err))
+    }
+
+    async fn step(&mut self, name: String) -> wasmtime::Result<Result<(), task::Stop>> {
+        if let Some(stop) = self.stop() {
+            return Ok(Err(stop));
+        }
+        self.steps += 1;
+        if self.steps > MAX_STEPS {
+            return Err(wasmtime::Error::new(Stop(Cause::Limit(format!(
+                "more than {MAX_STEPS} steps in one call"
+            )))));
+        }
+        self.progress = None;
+        self.context.task.step(cut(&name, MAX_NOTE)).await;
+        Ok(self.stop().map_or(Ok(()), Err))
+    }
+
+    async fn sleep_ms(&mut self, ms: u32) -> wasmtime::Result<Result<(), task::Stop>> {
+        if let Some(stop) = self.stop() {
+            return Ok(Err(stop));
+        }
+        let until = Instant::now() + Duration::from_millis(ms.into());
+        if until >= self.deadline {
+            // There is no use in sleeping until we are dropped: now the guest can still stop cleanly.
+            return Ok(Err(task::Stop::Deadline));
+        }
+        tokio::time::sleep_until(until).await;
+        Ok(self.stop().map_or(Ok(()), Err))
+    }
+}
+
+impl ssh::Host for DriverStore {
+    async fn run(
+        &mut self,
+        argv: Vec<String>,
+        stdin: Vec<u8>,
+        timeout_ms: u32,
+    ) -> wasmtime::Result<Result<ssh::Output, ssh::SshError>> {
+        let (host, target) = match self.ssh() {
+            Ok(found) => found,
+            Err(denied) => return Ok(Err(denied)),
+        };
+        if argv.is_empty() {
+            return Ok(Err(ssh::SshError::Denied("the command is empty".to_owned())));
+        }
+        let timeout = Duration::from_millis(timeout_ms.into()).min(MAX_SSH);
+        // The host has its own timeout; this one holds even if it does not.
+        let ran =
+            tokio::time::timeout(timeout + Duration::from_secs(1), host.run(&target, argv, stdin, timeout))
+                .await;
+        Ok(match ran {
+            Ok(Ok(output)) => Ok(ssh::Output {
+                status: output.status,
+                stdout: output.stdout,
+                stderr: output.stderr,
+                truncated: output.truncated,
+            }),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(ssh::SshError::TimedOut),
+        })
+    }
+
+    async fn write_file(
+        &mut self,
+        path: String,
+        mode: u32,
+        data: Vec<u8>,
+    ) -> wasmtime::Result<Result<(), ssh::SshError>> {
+        let (host, target) = match self.ssh() {
+            Ok(found) => found,
+            Err(denied) => return Ok(Err(denied)),
+        };
+        let written =
+            tokio::time::timeout(MAX_SSH, host.write_file(&target, path, mode & 0o7777, data)).await;
+        Ok(match written {
+            Ok(result) => result.map_err(Into::into),
+            Err(_) => Err(ssh::SshError::TimedOut),
+        })
+    }
+}
+
+impl secrets::Host for DriverStore {
+    async fn get(&mut self, name: String) -> wasmtime::Result<Option<String>> {
+        let granted: &BTreeSet<String> = &self.effective.secrets;
+        if !granted.contains(&name) {
+            self.log.line(Level::Warn, &format!("secret `{}` is not granted", cut(&name, MAX_NOTE)));
+            return Ok(None);
+        }
+        Ok(self.context.secrets.get(&name).await)
+    }
+}
+
+impl From<SshError> for ssh::SshError {
+    fn from(error: SshError) -> Self {
+        match error {
+            SshError::Denied(text) => ssh::SshError::Denied(text),
+            SshError::Unreachable(text) => ssh::SshError::Unreachable(text),
+            SshError::TimedOut => ssh::SshError::TimedOut,
+            SshError::Closed => ssh::SshError::Closed,
+            SshError::Other(text) => ssh::SshError::Other(text),
+        }
+    }
+}
