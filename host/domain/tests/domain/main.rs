@@ -1,0 +1,3 @@
+//! The rules of a farm, tested from outside.
+
+mod wants;
