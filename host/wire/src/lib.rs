@@ -1,1 +1,25 @@
-//! What travels over HTTP v2
+//! What travels over HTTP v2: the types of every body, and the codes of every problem. All that a client needs to
+//! know.
+//!
+//! Bodies of requests refuse unknown fields by name; a missing field and a default are the same. Answers may grow
+//! fields at any time: a client ignores those it does not know.
+//!
+//! What must never happen here: I/O, a decision, a type of the domain, the store or the plugin contract.
+
+pub mod limits;
+pub mod page;
+pub mod problem;
+pub mod span;
+
+pub mod event;
+pub mod job;
+pub mod plugin;
+pub mod request;
+pub mod task;
+pub mod worker;
+
+pub use jiff::Timestamp;
+pub use page::Page;
+pub use problem::{Code, Problem};
+pub use span::Span;
+pub use uuid::Uuid;

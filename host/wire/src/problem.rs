@@ -1,0 +1,185 @@
+//! Problems: RFC 9457 bodies (`application/problem+json`) with a stable code, and a hint at what to do next.
+
+use serde::{Deserialize, Serialize};
+
+/// Why a request to the API was refused, or could not be carried out.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
+#[error("{title}: {detail}")]
+pub struct Problem {
+    /// Reference to a page about this code on the same server: `/errors/CODE`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The code in a few words.
+    pub title: String,
+    /// HTTP status.
+    pub status: u16,
+    /// Stable word for programs; see [`Code`]. Text, since a newer server may know more codes.
+    pub code: String,
+    /// What was wrong this time.
+    pub detail: String,
+    /// What to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The field of the body, the query parameter or the header that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+}
+
+impl Problem {
+    /// A problem of this code.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("/errors/{}", code.name()),
+            title: code.title().to_owned(),
+            status: code.status(),
+            code: code.name().to_owned(),
+            detail: detail.into(),
+            hint: None,
+            field: None,
+        }
+    }
+
+    /// The same with a hint at what to do next.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, about this field.
+    pub fn field(mut self, field: impl Into<String>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    /// The code, when this version knows it.
+    pub fn known_code(&self) -> Option<Code> {
+        Code::from_name(&self.code)
+    }
+}
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $status:literal, $title:literal, $remedy:literal;)+) => {
+        /// Every code. Names never change, and a name is never given another meaning.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[non_exhaustive]
+        pub enum Code {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The stable word.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// The HTTP status that goes with it.
+            pub fn status(self) -> u16 {
+                match self { $(Self::$variant => $status,)+ }
+            }
+
+            /// In a few words.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title,)+ }
+            }
+
+            /// What it means.
+            pub fn cause(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc,)+).trim_ascii(),)+ }
+            }
+
+            /// What to do about it.
+            pub fn remedy(self) -> &'static str {
+                match self { $(Self::$variant => $remedy,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The body is not JSON.
+    BadJson = "bad_json", 400, "The body is not JSON", "Send one JSON object and nothing after it.";
+    /// The body has a field that this resource does not know.
+    UnknownField = "unknown_field", 422, "Unknown field", "Remove the field, or correct its name.";
+    /// A field is missing, or its value cannot be what it should be.
+    InvalidField = "invalid_field", 422, "Invalid field", "Correct the named field.";
+    /// A field holds more than the farm takes.
+    TooLong = "too_long", 422, "Too long", "Shorten the named field to the limit that the detail tells.";
+    /// A query parameter is unknown or its value cannot be what it should be.
+    InvalidQuery = "invalid_query", 400, "Invalid query parameter", "Correct the named parameter.";
+    /// A header's value cannot be what it should be.
+    InvalidHeader = "invalid_header", 400, "Invalid header", "Correct the named header.";
+    /// The number or uuid in the path cannot be one.
+    InvalidId = "invalid_id", 400, "Invalid id", "Requests and jobs are numbers; workers and tasks are uuids.";
+    /// The body is larger than the server takes.
+    BodyTooLarge = "body_too_large", 413, "Body too large", "Send less: a body may hold 1 MiB.";
+    /// The body did not arrive in time.
+    BodyTimeout = "body_timeout", 408, "Body too slow", "Send the whole body without pausing.";
+    /// Nothing is at this path.
+    NoRoute = "no_route", 404, "Nothing here", "Look at / for what there is.";
+    /// There is something at this path, but not for this method.
+    MethodNotAllowed = "method_not_allowed", 405, "Method not allowed", "Use one of the methods in the Allow header.";
+    /// No worker has this uuid.
+    WorkerNotFound = "worker_not_found", 404, "No such worker", "List the workers there are.";
+    /// No request has this number, or it ended so long ago that it is no longer kept.
+    RequestNotFound = "request_not_found", 404, "No such request", "List the requests there are.";
+    /// The request has no job, or is not kept any more.
+    JobNotFound = "job_not_found", 404, "No such job", "Look at the request of this number: it may still wait.";
+    /// No task has this id, or it is no longer kept.
+    TaskNotFound = "task_not_found", 404, "No such task", "List the tasks of the worker.";
+    /// No plugin has this name.
+    PluginNotFound = "plugin_not_found", 404, "No such plugin", "List the plugins there are.";
+    /// The worker is not in a state that allows this.
+    WorkerState = "worker_state", 409, "The worker's state does not allow this", "Bring the worker into a state that does.";
+    /// A job runs on the worker.
+    WorkerRuns = "worker_runs", 409, "The worker is running a job", "Close the request, or use force.";
+    /// The request is not in a state that allows this.
+    RequestState = "request_state", 409, "The request's state does not allow this", "Look at the request's state.";
+    /// The request has no running job.
+    NoJob = "no_job", 409, "The request has no running job", "Wait until its state is in_progress.";
+    /// The job was prolonged as often as the farm allows.
+    ProlongLimit = "prolong_limit", 409, "Prolonged too often", "Make a new request.";
+    /// The task has ended, or was superseded.
+    TaskEnded = "task_ended", 409, "The task has ended", "Look at the task: nothing is left to stop.";
+    /// The resource changed since the caller saw it.
+    RevisionMismatch = "revision_mismatch", 412, "It changed meanwhile", "Read it again, and decide on what it is now.";
+    /// The deadline lies in the past.
+    DeadlinePast = "deadline_past", 422, "Deadline in the past", "Give a later deadline.";
+    /// The request becomes valid only after its deadline.
+    EmptyRange = "empty_range", 422, "Valid only after the deadline", "Give a valid_after before the deadline.";
+    /// Priorities are 1 to 16.
+    InvalidPriority = "invalid_priority", 422, "Priority out of bounds", "Give a priority from 1 (highest) to 16.";
+    /// A term of the wants cannot be understood.
+    InvalidWant = "invalid_want", 422, "A wanted capability cannot be understood", "Write terms like camera, board=rpi4, uart=2.., lab!=berlin.";
+    /// A public key cannot be used.
+    InvalidKey = "invalid_key", 422, "A public key cannot be used", "Give the line of a .pub file.";
+    /// The job would run longer than the farm allows.
+    JobTooLong = "job_too_long", 422, "Longer than the farm allows", "Ask for less time, and prolong the job while it runs.";
+    /// No driver has this name.
+    UnknownDriver = "unknown_driver", 422, "No such driver", "Use one of the drivers that the detail names.";
+    /// The driver does not take this configuration.
+    DriverConfig = "driver_config", 422, "The driver refuses this configuration", "Correct driver_config as the driver says.";
+    /// The idempotency key was used for another body.
+    IdempotencyMismatch = "idempotency_mismatch", 422, "The idempotency key belongs to another request", "Use a new key for a new request.";
+    /// A request with this idempotency key is being made at this moment.
+    IdempotencyBusy = "idempotency_busy", 409, "The same request is being made now", "Ask again in a moment.";
+    /// A cap of the farm is reached.
+    FarmFull = "farm_full", 429, "The farm is full", "Try later, or close what is no longer needed.";
+    /// The farm cannot store changes now; nothing was changed.
+    Unavailable = "unavailable", 503, "The farm takes no changes now", "Try again later; the admin sees why at /readyz.";
+    /// The controller is shutting down; nothing was changed.
+    Stopping = "stopping", 503, "The controller is shutting down", "Try again when it is back.";
+    /// The server is doing as much of this as it can.
+    Overloaded = "overloaded", 503, "Too much at once", "Try again in a moment.";
+    /// The server broke; it says so in its log.
+    Internal = "internal", 500, "Internal error", "Tell the admin, with the time of this answer.";
+}
+
+impl Code {
+    /// The code of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.name() == name)
+    }
+}

@@ -1,0 +1,95 @@
+//! Tasks.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// What a task does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskKind {
+    /// Clean and make ready.
+    Prepare,
+    /// Put in maintenance.
+    Maintain,
+    /// Open a job.
+    Open,
+    /// See whether an idle worker is well.
+    Check,
+    /// See whether a failed worker has recovered.
+    Recheck,
+}
+
+/// How far a task is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskPhase {
+    /// Not yet taken up.
+    Waiting,
+    /// Being carried out.
+    Running,
+    /// Ended well.
+    Succeeded,
+    /// Ended badly.
+    Failed,
+    /// Superseded or stopped.
+    Cancelled,
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepOutcome {
+    /// It went well.
+    Success,
+    /// The task failed in it.
+    Failed,
+    /// The task was cancelled in it.
+    Cancelled,
+}
+
+/// A named part of a task.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Step {
+    /// The driver's name for it.
+    pub name: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// How it ended.
+    pub outcome: Option<StepOutcome>,
+}
+
+/// One long operation on one worker.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Task {
+    /// Identity; ids order by the time the tasks were queued.
+    pub id: Uuid,
+    /// On which worker.
+    pub worker: Uuid,
+    /// What it does.
+    pub kind: TaskKind,
+    /// Request whose job it opens.
+    pub request: Option<u64>,
+    /// Name of the driver.
+    pub driver: String,
+    /// How far.
+    pub phase: TaskPhase,
+    /// In the order they began.
+    pub steps: Vec<Step>,
+    /// Percent, by the driver's own account.
+    pub progress: u8,
+    /// The driver's last word about it.
+    pub note: String,
+    /// Why it failed or was cancelled.
+    pub error: Option<String>,
+    /// When it was queued.
+    pub queued: Timestamp,
+    /// When it was taken up.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// When it will be stopped.
+    pub deadline: Option<Timestamp>,
+}

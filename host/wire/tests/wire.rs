@@ -1,0 +1,120 @@
+//! The forms that travel.
+
+use grove_wire::request::{NewRequest, PatchRequest};
+use grove_wire::worker::{MoveWorker, PatchWorker, PutWorker};
+use grove_wire::{Code, Problem, Span};
+use proptest::prelude::*;
+
+#[test]
+fn spans_read_and_print() {
+    for (text, seconds, printed) in [
+        ("90s", 90, "1m30s"),
+        ("30m", 1800, "30m"),
+        ("1h30m", 5400, "1h30m"),
+        ("2d", 172_800, "2d"),
+        ("0s", 0, "0s"),
+        ("1d1h1m1s", 90_061, "1d1h1m1s"),
+        ("3660d", 316_224_000, "3660d"),
+        ("3600s", 3600, "1h"),
+    ] {
+        let span: Span = text.parse().unwrap();
+        assert_eq!((span.as_secs(), span.to_string().as_str()), (seconds, printed), "{text}");
+    }
+}
+
+#[test]
+fn spans_that_are_none() {
+    let errors: Vec<String> =
+        ["", "90", "h", "1x", "1s1h", "1h1h", "-1s", "1.5h", "1h ", "3661d", "99999999999999999999s", "١s"]
+            .into_iter()
+            .map(|text| text.parse::<Span>().unwrap_err().to_string())
+            .collect();
+    insta::assert_snapshot!(errors.join("\n"), @r#"
+    an empty text is not a duration; write it like 90s, 30m, 1h30m or 2d
+    "90" lacks a unit; write it like 90s, 30m, 1h30m or 2d
+    "h" is not a duration; write it like 90s, 30m, 1h30m or 2d
+    "1x" is not a duration; write it like 90s, 30m, 1h30m or 2d
+    "1s1h" must name each of d, h, m, s at most once, from large to small
+    "1h1h" must name each of d, h, m, s at most once, from large to small
+    "-1s" is not a duration; write it like 90s, 30m, 1h30m or 2d
+    "1.5h" is not a duration; write it like 90s, 30m, 1h30m or 2d
+    "1h " is not a duration; write it like 90s, 30m, 1h30m or 2d
+    "3661d" is longer than 3660d
+    "99999999999999999999s" is longer than 3660d
+    "١s" is not a duration; write it like 90s, 30m, 1h30m or 2d
+    "#);
+}
+
+proptest! {
+    #[test]
+    fn a_span_survives_its_text(seconds in 0..=316_224_000_u64) {
+        let span = Span::from_secs(seconds).unwrap();
+        prop_assert_eq!(span.to_string().parse::<Span>().unwrap(), span);
+    }
+
+    #[test]
+    fn no_text_upsets_the_parser(text in ".*") {
+        let _ = text.parse::<Span>();
+    }
+}
+
+#[test]
+fn null_and_absent_are_two_things_in_a_patch() {
+    let patch: PatchWorker = serde_json::from_str(r#"{"groups":null,"host":"rack2"}"#).unwrap();
+    assert_eq!(patch.groups, Some(None));
+    assert_eq!(patch.host, Some(Some("rack2".to_owned())));
+    assert_eq!((patch.notes, patch.capabilities), (None, None));
+    let text = r#"{"capabilities":{"a":"b"},"groups":null}"#;
+    let patch: PatchWorker = serde_json::from_str(text).unwrap();
+    assert_eq!(serde_json::to_string(&patch).unwrap(), text);
+}
+
+#[test]
+fn bodies_refuse_what_they_do_not_know() {
+    for error in [
+        serde_json::from_str::<PutWorker>(r#"{"driver":"ssh","color":"red"}"#).unwrap_err(),
+        serde_json::from_str::<PatchWorker>(r#"{"driver":"ssh"}"#).unwrap_err(),
+        serde_json::from_str::<MoveWorker>(r#"{"state":"idle","froce":true}"#).unwrap_err(),
+        serde_json::from_str::<NewRequest>(r#"{"owner":"root"}"#).unwrap_err(),
+        serde_json::from_str::<PatchRequest>(r#"{"state":"done"}"#).unwrap_err(),
+    ] {
+        assert!(error.to_string().starts_with("unknown field"), "{error}");
+    }
+}
+
+#[test]
+fn what_is_left_out_of_a_request_has_its_default() {
+    let request: NewRequest = serde_json::from_str("{}").unwrap();
+    assert_eq!(request, NewRequest::default());
+    assert_eq!(request.priority, 8);
+}
+
+#[test]
+fn codes_are_stable() {
+    let table: String = Code::ALL
+        .iter()
+        .map(|code| format!("{} {} {}\n", code.status(), code.name(), code.title()))
+        .collect();
+    insta::assert_snapshot!(table);
+    for code in Code::ALL {
+        assert_eq!(Code::from_name(code.name()), Some(*code));
+        assert!(code.cause().ends_with('.') && code.remedy().ends_with('.'), "{code:?}");
+    }
+}
+
+#[test]
+fn a_problem_as_sent() {
+    let problem = Problem::new(Code::WorkerRuns, "request 42 runs on it").hint("close request 42 first");
+    let text = serde_json::to_string_pretty(&problem).unwrap();
+    insta::assert_snapshot!(text, @r#"
+    {
+      "type": "/errors/worker_runs",
+      "title": "The worker is running a job",
+      "status": 409,
+      "code": "worker_runs",
+      "detail": "request 42 runs on it",
+      "hint": "close request 42 first"
+    }
+    "#);
+    assert_eq!(serde_json::from_str::<Problem>(&text).unwrap(), problem);
+}
