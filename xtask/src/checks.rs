@@ -1,0 +1,173 @@
+//! Every check and every test, in the order in which they are cheap.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Result, bail, ensure};
+
+use crate::bundle;
+use crate::deny::Rules;
+use crate::guests;
+use crate::metadata;
+use crate::project::{self, Project};
+use crate::tally::Tally;
+
+/// A program that some test needs on this machine: what it is called, and the Debian package that has it.
+const NEEDED: [(&str, &str); 3] = [("sshd", "openssh-server"), ("ssh", "openssh-client"), ("sh", "dash")];
+
+/// Runs the checks; all of them, even when an earlier one fails.
+///
+/// # Errors
+/// When something that tests need is missing.
+pub fn run(project: &Project, quick: bool) -> Result<ExitCode> {
+    let mut report = Report::default();
+    report.check("formatting", || format(project));
+    report.check("deny.toml", || deny(project));
+    if quick {
+        report.tests("tests of the plugins", plugin_tests(project));
+        report.tests("tests of the host without guests", host_tests(project, true)?);
+    } else {
+        needed()?;
+        report.check("plugins", || bundle::plugins(project));
+        report.check("test guests", || bundle::guests(project));
+        report.check("clippy", || clippy(project));
+        report.tests("tests of the plugins", plugin_tests(project));
+        report.tests("tests of the host", host_tests(project, false)?);
+        report.check("documentation", || documentation(project));
+    }
+    Ok(report.end())
+}
+
+#[derive(Default)]
+struct Report {
+    tally: Tally,
+    broken: Vec<&'static str>,
+}
+
+impl Report {
+    fn check(&mut self, what: &'static str, check: impl FnOnce() -> Result<()>) {
+        eprintln!("\nxtask: {what}");
+        if let Err(error) = check() {
+            eprintln!("xtask: {what}: {error:#}");
+            self.broken.push(what);
+        }
+    }
+
+    fn tests(&mut self, what: &'static str, mut command: Command) {
+        let mut tally = self.tally;
+        self.check(what, || {
+            ensure!(tally.run(&mut command)?, "{} failed", project::shown(&command));
+            Ok(())
+        });
+        self.tally = tally;
+    }
+
+    fn end(self) -> ExitCode {
+        let Tally { passed, failed, ignored } = self.tally;
+        println!();
+        if ignored > 0 {
+            println!("{ignored} ignored");
+        }
+        if !self.broken.is_empty() {
+            println!("not well: {}", self.broken.join(", "));
+        }
+        println!("{passed} passed, {failed} failed");
+        if self.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// The workspaces of the project.
+fn workspaces(project: &Project) -> [PathBuf; 3] {
+    [project.root.clone(), project.plugins(), project.guests()]
+}
+
+fn format(project: &Project) -> Result<()> {
+    for workspace in workspaces(project) {
+        project::run(project::cargo(&workspace).args(["fmt", "--all", "--check"]))?;
+    }
+    Ok(())
+}
+
+/// Holds the dependencies of all workspaces against deny.toml.
+///
+/// # Errors
+/// Everything that breaks it.
+pub fn deny(project: &Project) -> Result<()> {
+    let rules = Rules::load(&project.root.join("deny.toml"))?;
+    let mut broken = Vec::new();
+    for workspace in workspaces(project) {
+        for target in rules.targets() {
+            let all = metadata::load(&workspace, &["--all-features", "--filter-platform", target])?;
+            broken.extend(rules.broken_by(&all));
+        }
+    }
+    broken.sort();
+    broken.dedup();
+    ensure!(broken.is_empty(), "{}", broken.join("\n"));
+    Ok(())
+}
+
+/// The host as it is; the plugins natively, where their tests are, and as wasm, where their exports are.
+fn clippy(project: &Project) -> Result<()> {
+    let strict = ["--", "-D", "warnings"];
+    let all = ["clippy", "--workspace", "--all-targets"];
+    project::run(project::cargo(&project.root).args(all).args(strict))?;
+    project::run(guests::cargo_for_guests(project, &project.plugins()).args(all).args(strict))?;
+    for workspace in [project.plugins(), project.guests()] {
+        for (target, packages) in guests::by_target(&guests::of_workspace(&workspace)?) {
+            guests::ensure_target(target)?;
+            let mut cargo = guests::cargo_for_guests(project, &workspace);
+            cargo.args(["clippy", "--target", target]);
+            cargo.args(packages.iter().flat_map(|guest| ["--package", guest.package.as_str()]));
+            project::run(cargo.args(strict))?;
+        }
+    }
+    Ok(())
+}
+
+fn plugin_tests(project: &Project) -> Command {
+    let mut cargo = guests::cargo_for_guests(project, &project.plugins());
+    cargo.args(["test", "--workspace", "--no-fail-fast"]);
+    cargo
+}
+
+/// Quick: without the crates under `tests/`, which look at several rooms at once and need guests.
+fn host_tests(project: &Project, quick: bool) -> Result<Command> {
+    let mut cargo = project::cargo(&project.root);
+    cargo.args(["test", "--workspace", "--no-fail-fast"]);
+    cargo.env(bundle::GUESTS, project.built_guests());
+    if quick {
+        let all = metadata::load(&project.root, &["--no-deps"])?;
+        let tests = project.root.join("tests");
+        for package in all.members().filter(|package| package.folder().starts_with(&tests)) {
+            cargo.args(["--exclude", &package.name]);
+        }
+    } else {
+        cargo.env(bundle::BUNDLE, project.bundle());
+    }
+    Ok(cargo)
+}
+
+fn documentation(project: &Project) -> Result<()> {
+    let strict = |mut cargo: Command| {
+        project::run(cargo.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+    };
+    strict(project::cargo(&project.root))?;
+    strict(guests::cargo_for_guests(project, &project.plugins()))
+}
+
+/// Says at once what is missing, rather than after ten minutes of building.
+fn needed() -> Result<()> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    // Debian keeps daemons where only root looks.
+    let folders: Vec<_> =
+        std::env::split_paths(&folders).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]).collect();
+    let is_missing = |program: &str| !folders.iter().any(|folder| folder.join(program).is_file());
+    let missing: Vec<_> = NEEDED.iter().filter(|(program, _)| is_missing(program)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let programs: Vec<_> = missing.iter().map(|(program, _)| *program).collect();
+    let packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
+    bail!("tests need {}; on Debian: apt-get install {}", programs.join(", "), packages.join(" "))
+}
