@@ -87,3 +87,28 @@ pub(crate) enum Command {
         done: oneshot::Sender<()>,
     },
 }
+
+impl Command {
+    /// Answers with a refusal, without deciding anything. What has no caller is dropped: rows will call for it again.
+    pub(crate) fn refuse(self, why: &Refused) {
+        // Callers that have left need no answer.
+        match self {
+            Self::Register { reply, .. } => drop(reply.send(Err(why.clone()))),
+            Self::EditWorker { reply, .. } | Self::MoveWorker { reply, .. } => {
+                drop(reply.send(Err(why.clone())));
+            }
+            Self::CreateRequest { reply, .. }
+            | Self::MoveRequest { reply, .. }
+            | Self::Prolong { reply, .. }
+            | Self::Heartbeat { reply, .. } => drop(reply.send(Err(why.clone()))),
+            Self::CancelTask { reply, .. } => drop(reply.send(Err(why.clone()))),
+            Self::Why { reply, .. } => drop(reply.send(Err(why.clone()))),
+            Self::Stop { done } => drop(done.send(())),
+            Self::PolicyChanged
+            | Self::TaskEnded(_)
+            | Self::Planned(_)
+            | Self::CommitFailed { .. }
+            | Self::Tick => {}
+        }
+    }
+}

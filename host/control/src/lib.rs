@@ -28,6 +28,7 @@ pub use controller::{Answer, Controller, Created, Want};
 
 mod command;
 mod dispatcher;
+pub use dispatcher::{NewTaskId, Parts};
 mod feed;
 mod live;
 mod matching;

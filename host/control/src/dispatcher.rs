@@ -1,0 +1,392 @@
+//! The one place where decisions are made.
+//!
+//! A turn takes what callers, tasks, timers and the policy have to say, decides on the newest state, and hands rows,
+//! events, effects and answers on as one batch. The store group-commits while the next turn is already deciding.
+
+mod events;
+mod recovery;
+mod requests;
+mod rounds;
+mod tasks;
+mod turn;
+mod why;
+mod workers;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use grove_domain::id::{RequestId, TaskId};
+use grove_domain::matching::{Matcher, Round};
+use grove_domain::moment::{SignedDuration, Timestamp, after};
+use grove_domain::{request, worker};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::command::Command;
+use crate::controller::{Controller, Inner};
+use crate::farm::Farm;
+use crate::feed::Feed;
+use crate::live::LiveTasks;
+use crate::matching::session::{self, Info, Question};
+use crate::matching::told::Told;
+use crate::ports::{Drivers, Keys, Policies, Store, StoreError, Tunnels, Wait};
+use crate::publisher::{InFlight, Publisher, Sealed};
+use crate::refusal::Refused;
+use crate::runner::{Runner, Tools};
+use crate::settings::Settings;
+use crate::timers::{Due, Timers};
+use turn::Turn;
+
+/// Commands that may wait for the dispatcher; callers beyond it wait to hand theirs in.
+const COMMANDS: usize = 4096;
+/// Turns on their way to disk while the next one is being decided.
+const IN_FLIGHT: usize = 2;
+/// Commands taken into one turn.
+const TURN: usize = 1024;
+/// Due times handled in one turn.
+const DUE: usize = 1024;
+/// Between looks at what retention may take away.
+const TICK: SignedDuration = SignedDuration::from_secs(60);
+/// Between attempts to reach a store that refuses.
+const STORE_RETRY: Duration = Duration::from_millis(500);
+
+/// Makes task ids: the time goes in, randomness is its own.
+pub type NewTaskId = Box<dyn FnMut(Timestamp) -> TaskId + Send>;
+
+/// What a controller is put together from.
+pub struct Parts {
+    /// The durable truth.
+    pub store: Arc<dyn Store>,
+    /// Drivers.
+    pub drivers: Arc<dyn Drivers>,
+    /// Session keys.
+    pub keys: Arc<dyn Keys>,
+    /// Tunnels.
+    pub tunnels: Arc<dyn Tunnels>,
+    /// Policies.
+    pub policies: Arc<dyn Policies>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Ids.
+    pub new_task_id: NewTaskId,
+    /// Settings.
+    pub settings: Settings,
+}
+
+impl Controller {
+    /// Loads the farm and takes it up where it was: tasks begin again, tunnels of running jobs open on their ports.
+    /// Answers when that is done, so that whoever asks next meets a farm at work.
+    pub async fn start(parts: Parts) -> Result<Self, StoreError> {
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let (sealed_in, sealed_out) = mpsc::unbounded_channel();
+        let (questions_in, questions_out) = mpsc::channel(1);
+        let settings = Arc::new(parts.settings);
+        let view = Arc::new(ArcSwap::from_pointee(Farm::default()));
+        let trouble = Arc::new(ArcSwap::from_pointee(None));
+        let feed = Arc::new(Feed::new());
+        let live = LiveTasks::new(parts.clock.clone());
+        let in_flight = Arc::new(InFlight::default());
+        let tools = Tools {
+            drivers: parts.drivers.clone(),
+            keys: parts.keys,
+            tunnels: parts.tunnels,
+            clock: parts.clock.clone(),
+            live: live.clone(),
+            settings: settings.clone(),
+        };
+        let runner = Runner::new(tools, commands.clone());
+        let loaded = parts.store.load().await?;
+        let mut dispatcher = Dispatcher {
+            settings: settings.clone(),
+            clock: parts.clock.clone(),
+            new_task_id: parts.new_task_id,
+            store: parts.store.clone(),
+            live: live.clone(),
+            runner: runner.clone(),
+            in_flight: in_flight.clone(),
+            sealed: sealed_in,
+            questions: questions_in,
+            trouble: trouble.clone(),
+            farm: Farm::default(),
+            matcher: Matcher::new(),
+            timers: Timers::default(),
+            ended: VecDeque::new(),
+            heartbeats: HashMap::new(),
+            next_request: 1,
+            next_place: 1,
+            next_event: 1,
+            policy: PolicyState::default(),
+            turn: Turn::default(),
+        };
+        let publisher = Publisher {
+            view: view.clone(),
+            feed: feed.clone(),
+            runner,
+            in_flight,
+            commands: commands.downgrade(),
+        };
+        tokio::spawn(publisher.run(sealed_out));
+        tokio::spawn(session::run(parts.policies, questions_out, commands.downgrade()));
+        dispatcher.take_up(loaded).await;
+        // Whoever starts a controller finds it on its feet: the first turn is stored and published.
+        let (up, is_up) = oneshot::channel();
+        dispatcher.turn.answer(Box::new(move |stored| {
+            // The caller may have given up.
+            let _ = up.send(stored);
+        }));
+        dispatcher.seal();
+        match is_up.await {
+            Ok(Ok(())) => {}
+            Ok(Err(refused)) => return Err(StoreError(refused.to_string())),
+            Err(_) => return Err(StoreError("the store went away while the farm was loaded".to_owned())),
+        }
+        tokio::spawn(dispatcher.run(inbox));
+        let inner = Inner {
+            commands,
+            view,
+            feed,
+            store: parts.store,
+            drivers: parts.drivers,
+            live,
+            clock: parts.clock,
+            settings,
+            trouble,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+}
+
+/// The dispatcher and all that it alone owns.
+struct Dispatcher {
+    settings: Arc<Settings>,
+    clock: Arc<dyn Clock>,
+    new_task_id: NewTaskId,
+    store: Arc<dyn Store>,
+    live: Arc<LiveTasks>,
+    runner: Runner,
+    in_flight: Arc<InFlight>,
+    sealed: mpsc::UnboundedSender<Sealed>,
+    questions: mpsc::Sender<Question>,
+    trouble: Arc<ArcSwap<Option<String>>>,
+
+    /// The newest state: ahead of what is published by what is on its way to disk.
+    farm: Farm,
+    /// Derived from `farm`.
+    matcher: Matcher,
+    /// Derived from `farm`.
+    timers: Timers,
+    /// Derived from `farm`: ended requests, in the order of their end.
+    ended: VecDeque<(Timestamp, RequestId)>,
+    /// When clients that promised heartbeats were last heard of. A restart counts as a sign of life.
+    heartbeats: HashMap<RequestId, Timestamp>,
+    next_request: u64,
+    next_place: u64,
+    next_event: u64,
+    policy: PolicyState,
+    turn: Turn,
+}
+
+/// Where the conversation with the policy is.
+#[derive(Default)]
+struct PolicyState {
+    told: Told,
+    /// The session knows everything up to the last question.
+    open: bool,
+    info: Option<Info>,
+    /// Being asked about.
+    round: Option<Round>,
+    /// Policy failures since the last success, and when to try again.
+    failures: u32,
+    retry_at: Option<Timestamp>,
+    wake_at: Option<Timestamp>,
+    /// The policy's last word on requests that it left waiting.
+    waits: HashMap<RequestId, Wait>,
+}
+
+impl Dispatcher {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        let mut taken = Vec::with_capacity(TURN);
+        loop {
+            let full = self.turn.len() >= TURN;
+            let busy = self.in_flight.count() >= IN_FLIGHT;
+            let until_due = self.until(self.timers.next());
+            let in_flight = self.in_flight.clone();
+            tokio::select! {
+                biased;
+                () = in_flight.changed(), if busy && !self.turn.is_empty() => {}
+                count = inbox.recv_many(&mut taken, TURN), if !full => if count == 0 { break },
+                () = tokio::time::sleep(until_due), if !full => {}
+            }
+            self.due();
+            for command in taken.drain(..) {
+                match command {
+                    Command::Stop { done } => return self.stop(inbox, done).await,
+                    Command::CommitFailed { epoch, error } => self.start_over(epoch, error, &mut inbox).await,
+                    command => self.decide(command),
+                }
+            }
+            self.match_requests();
+            self.prune(self.clock.now());
+            if self.in_flight.count() < IN_FLIGHT {
+                self.seal();
+            }
+        }
+    }
+
+    fn decide(&mut self, command: Command) {
+        match command {
+            Command::Register { actor, worker, registration, edit, expected, reply } => {
+                let answer = self.register(&actor, worker, registration, edit, expected);
+                self.answer(answer, reply);
+            }
+            Command::EditWorker { actor, worker, edit, expected, reply } => {
+                let answer = self.edit_worker(&actor, worker, edit, expected);
+                self.answer(answer, reply);
+            }
+            Command::MoveWorker { actor, worker, event, expected, reply } => {
+                let answer = self.move_worker(&actor, worker, event, expected);
+                self.answer(answer, reply);
+            }
+            Command::CreateRequest { actor, wish, reply } => {
+                let answer = self.create_request(&actor, *wish);
+                self.answer(answer, reply);
+            }
+            Command::MoveRequest { actor, request, event, expected, reply } => {
+                let answer = self.move_request(&actor, request, event, expected);
+                self.answer(answer, reply);
+            }
+            Command::Prolong { actor, request, length, expected, reply } => {
+                let answer = self.prolong(&actor, request, length, expected);
+                self.answer(answer, reply);
+            }
+            Command::Heartbeat { request, reply } => {
+                let answer = self.heartbeat(request);
+                self.answer(answer, reply);
+            }
+            Command::CancelTask { actor, task, reply } => {
+                let answer = self.cancel_task(&actor, task);
+                self.answer(answer, reply);
+            }
+            Command::Why { request, reply } => {
+                let answer = self.why(request);
+                self.answer(answer, reply);
+            }
+            Command::PolicyChanged => self.policy_changed(),
+            Command::TaskEnded(result) => self.task_ended(*result),
+            Command::Planned(planned) => self.planned(*planned),
+            Command::Tick => self.tick(),
+            Command::Stop { .. } | Command::CommitFailed { .. } => {}
+        }
+    }
+
+    /// An answer waits for the commit of everything that was decided before it: also a refusal, which was decided on
+    /// a state that must be stored to be true.
+    fn answer<T: Send + 'static>(&mut self, answer: Result<T, Refused>, reply: crate::command::Reply<T>) {
+        self.turn.answer(Box::new(move |stored| {
+            // The caller may have left; what was decided stands.
+            let _ = reply.send(stored.and(answer));
+        }));
+    }
+
+    fn due(&mut self) {
+        let now = self.clock.now();
+        for _ in 0..DUE {
+            match self.timers.pop(now) {
+                None => return,
+                Some(Due::Valid(id)) => {
+                    if let Some(request) = self.farm.request(id).filter(|request| request.is_due(now)) {
+                        self.matcher.put_request(request);
+                    }
+                }
+                Some(Due::Deadline(id)) => self.request_due(id, request::Event::DeadlineDue),
+                Some(Due::Timeout(id)) => self.request_due(id, request::Event::TimeoutDue),
+                Some(Due::Heartbeat(id)) => self.heartbeat_due(id, now),
+                Some(Due::Check(id)) => self.worker_due(id, worker::Event::CheckDue),
+                Some(Due::Policy) => self.matcher.wake(),
+                Some(Due::Tick) => self.tick(),
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.clock.now();
+        self.timers.add(after(now, TICK), Due::Tick);
+        let before = after(now, -self.settings.retention.history);
+        let pruned = self.store.prune(before);
+        tokio::spawn(async move {
+            if let Err(error) = pruned.await {
+                tracing::warn!(%error, "history could not be pruned");
+            }
+        });
+    }
+
+    fn until(&self, at: Option<Timestamp>) -> Duration {
+        // Never longer than a tick: a wall clock that jumps is noticed then.
+        let longest = Duration::from_secs(60);
+        at.map_or(longest, |at| {
+            Duration::try_from(at.duration_since(self.clock.now())).unwrap_or_default().min(longest)
+        })
+    }
+
+    /// Hands the turn to the store.
+    fn seal(&mut self) {
+        if self.turn.is_empty() {
+            return;
+        }
+        let turn = std::mem::take(&mut self.turn);
+        let epoch = turn.batch.epoch;
+        self.turn.batch.epoch = epoch;
+        self.farm.set_last_event(self.next_event - 1);
+        let events = turn.batch.events.clone();
+        let committed = turn.writes().then(|| {
+            let (done, committed) = oneshot::channel();
+            self.store.commit(
+                turn.batch,
+                Box::new(move |result| {
+                    // The publisher outlives every turn but the last of a dying process.
+                    let _ = done.send(result);
+                }),
+            );
+            committed
+        });
+        self.in_flight.add();
+        let sealed = Sealed {
+            epoch,
+            committed,
+            farm: self.farm.clone(),
+            events,
+            effects: turn.effects,
+            answers: turn.answers,
+        };
+        if self.sealed.send(sealed).is_err() {
+            tracing::error!("the publisher is gone; nothing more can be answered");
+        }
+    }
+
+    async fn drain(&mut self) {
+        self.seal();
+        while self.in_flight.count() > 0 {
+            self.in_flight.changed().await;
+        }
+    }
+
+    async fn stop(mut self, mut inbox: mpsc::Receiver<Command>, done: oneshot::Sender<()>) {
+        inbox.close();
+        // Rows say what was under way: the next start takes it up.
+        let runner = self.runner.clone();
+        let stopping = runner.stop();
+        tokio::pin!(stopping);
+        loop {
+            // Senders that wait for room must not hold up the end of their tasks.
+            tokio::select! {
+                () = &mut stopping => break,
+                Some(_) = inbox.recv() => {}
+            }
+        }
+        self.drain().await;
+        // The caller may have given up waiting.
+        let _ = done.send(());
+    }
+}

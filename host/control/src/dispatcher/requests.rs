@@ -1,0 +1,256 @@
+//! Decisions about requests and their jobs.
+
+use std::sync::Arc;
+
+use grove_domain::change::Change;
+use grove_domain::event::Subject;
+use grove_domain::id::RequestId;
+use grove_domain::moment::{SignedDuration, Timestamp, after};
+use grove_domain::request::{self, Context, Create, Effect, Event, Request, State};
+use grove_domain::worker;
+
+use super::Dispatcher;
+use super::events::{CORE, Happened};
+use crate::publisher;
+use crate::refusal::Refused;
+use crate::timers::Due;
+
+/// Ended requests that one turn forgets.
+const PRUNE: usize = 256;
+
+impl Dispatcher {
+    pub(super) fn create_request(&mut self, actor: &str, wish: Create) -> Result<Arc<Request>, Refused> {
+        let limit = self.settings.caps.live_requests;
+        if self.farm.requests().len() - self.ended.len() >= limit {
+            return Err(Refused::Full { what: "waiting and running requests", limit });
+        }
+        let max = self.settings.job_length_max;
+        if wish.spec.length.is_some_and(|length| length > max) {
+            return Err(Refused::TooLong { max });
+        }
+        let id = RequestId(self.next_request);
+        let request = request::create(id, wish, self.request_context())?;
+        self.next_request += 1;
+        self.next_place += 1;
+        let request = Arc::new(request);
+        self.put_request(None, request.clone());
+        self.happened(Happened {
+            actor,
+            kind: "request.created",
+            subject: Subject::Request(id),
+            before: None,
+            after: Some(State::Waiting.name().to_owned()),
+            note: None,
+        });
+        if request.spec.heartbeat.is_some() {
+            self.expect_heartbeat(&request);
+        }
+        if self.settings.refuse_unsatisfiable {
+            let seen = self.matcher.explain(&request.spec.owner.groups, &request.spec.wants);
+            if seen.matching == 0 {
+                let reason = "no registered worker could ever satisfy it".to_owned();
+                return self.apply_request(CORE, id, Event::Invalidate { reason });
+            }
+        }
+        Ok(request)
+    }
+
+    pub(super) fn move_request(
+        &mut self,
+        actor: &str,
+        id: RequestId,
+        event: Event,
+        expected: Option<u64>,
+    ) -> Result<Arc<Request>, Refused> {
+        self.check_request_revision(id, expected)?;
+        self.apply_request(actor, id, event)
+    }
+
+    pub(super) fn prolong(
+        &mut self,
+        actor: &str,
+        id: RequestId,
+        length: Option<SignedDuration>,
+        expected: Option<u64>,
+    ) -> Result<Arc<Request>, Refused> {
+        let request = self.check_request_revision(id, expected)?;
+        let max = self.settings.job_length_max;
+        if length.is_some_and(|length| length > max) {
+            return Err(Refused::TooLong { max });
+        }
+        let length = length.or(request.spec.length).unwrap_or(self.settings.job_length);
+        let timeout = after(self.clock.now(), length);
+        self.apply_request(actor, id, Event::Prolong { timeout })
+    }
+
+    pub(super) fn heartbeat(&mut self, id: RequestId) -> Result<Arc<Request>, Refused> {
+        let request = self.farm.request(id).ok_or(Refused::NoSuchRequest)?.clone();
+        if request.state.is_terminal() {
+            return Err(Refused::Request(request::Refusal::WrongState));
+        }
+        if let Some(last) = self.heartbeats.get_mut(&id) {
+            *last = self.clock.now();
+        }
+        Ok(request)
+    }
+
+    pub(super) fn expect_heartbeat(&mut self, request: &Request) {
+        let now = self.clock.now();
+        self.heartbeats.insert(request.id, now);
+        if let Some(at) = self.heartbeat_lost_at(request, now) {
+            self.timers.add(at, Due::Heartbeat(request.id));
+        }
+    }
+
+    pub(super) fn heartbeat_due(&mut self, id: RequestId, now: Timestamp) {
+        let (Some(request), Some(last)) = (self.farm.request(id).cloned(), self.heartbeats.get(&id).copied())
+        else {
+            return;
+        };
+        match self.heartbeat_lost_at(&request, last) {
+            Some(at) if at <= now => {
+                let reason = Some("its client stopped sending heartbeats".to_owned());
+                self.request_due(id, Event::Close { reason });
+            }
+            Some(at) => self.timers.add(at, Due::Heartbeat(id)),
+            None => {}
+        }
+    }
+
+    fn heartbeat_lost_at(&self, request: &Request, last: Timestamp) -> Option<Timestamp> {
+        let missed = i32::try_from(self.settings.missed_heartbeats).unwrap_or(i32::MAX);
+        let silence = request.spec.heartbeat?.checked_mul(missed).unwrap_or(SignedDuration::MAX);
+        Some(after(last, silence))
+    }
+
+    /// A time has come. A refusal means that it was moved, or that the request ended.
+    pub(super) fn request_due(&mut self, id: RequestId, event: Event) {
+        if let Err(Refused::Request(request::Refusal::NotDue)) = self.apply_request(CORE, id, event)
+            && let Some(request) = self.farm.request(id)
+        {
+            // The wall clock stepped back: the time is still to come.
+            self.timers.replace_request(None, Some(request));
+        }
+    }
+
+    fn check_request_revision(&self, id: RequestId, expected: Option<u64>) -> Result<Arc<Request>, Refused> {
+        let request = self.farm.request(id).ok_or(Refused::NoSuchRequest)?;
+        match expected {
+            Some(expected) if expected != request.revision => {
+                Err(Refused::Revision { current: request.revision })
+            }
+            _ => Ok(request.clone()),
+        }
+    }
+
+    fn request_context(&self) -> Context<'_> {
+        Context { now: self.clock.now(), tail: self.next_place, bounds: &self.settings.bounds }
+    }
+
+    /// Moves a request and everything that hangs on it.
+    pub(super) fn apply_request(
+        &mut self,
+        actor: &str,
+        id: RequestId,
+        event: Event,
+    ) -> Result<Arc<Request>, Refused> {
+        let before = self.farm.request(id).ok_or(Refused::NoSuchRequest)?.clone();
+        let kind = kind_of(&event);
+        let transition = request::step(&before, event, self.request_context())?;
+        if transition.request.place == self.next_place {
+            self.next_place += 1;
+        }
+        let request = Arc::new(transition.request);
+        if request.revision != before.revision {
+            self.put_request(Some(&before), request.clone());
+            self.tell_request(actor, kind, &before, &request);
+        }
+        for effect in transition.effects {
+            let Effect::ReleaseWorker(worker) = effect;
+            if let Err(refused) = self.apply_worker(actor, worker, worker::Event::Released, None) {
+                tracing::error!(request = %id, %worker, %refused, "a worker could not follow its request");
+            }
+        }
+        Ok(request)
+    }
+
+    fn tell_request(&mut self, actor: &str, kind: &str, before: &Request, request: &Request) {
+        let (from, to) = (before.state, request.state);
+        let note = request.reason.clone().or_else(|| match (request.reserved, request.running_job()) {
+            (Some(worker), _) => Some(format!("worker {worker}")),
+            (None, Some(job)) => Some(format!("worker {}, until {}", job.worker, job.timeout)),
+            _ => None,
+        });
+        self.happened(Happened {
+            actor,
+            kind: if from == to { kind } else { "request.state" },
+            subject: Subject::Request(request.id),
+            before: Some(from.name().to_owned()),
+            after: Some(to.name().to_owned()),
+            note,
+        });
+    }
+
+    /// Writes a request and every index derived from it.
+    fn put_request(&mut self, before: Option<&Request>, request: Arc<Request>) {
+        self.index_request(before, &request);
+        if before.is_some_and(|before| before.running_job().is_some()) && request.running_job().is_none() {
+            self.turn.effect(publisher::Effect::CloseTunnel(request.id));
+        }
+        self.turn.change(Change::PutRequest(request));
+    }
+
+    /// Everything in memory that follows a request's row.
+    pub(super) fn index_request(&mut self, before: Option<&Request>, request: &Arc<Request>) {
+        let now = self.clock.now();
+        self.timers.replace_request(before, Some(request));
+        if request.is_due(now) {
+            self.matcher.put_request(request);
+        } else {
+            self.matcher.remove_request(request.id);
+        }
+        if request.state.is_terminal() {
+            if before.is_none_or(|before| !before.state.is_terminal()) {
+                self.ended.push_back((request.since, request.id));
+            }
+            self.heartbeats.remove(&request.id);
+            self.policy.waits.remove(&request.id);
+            self.policy.told.request_gone(request.id);
+        } else if before.is_some_and(|before| {
+            before.priority != request.priority
+                || before.valid_after != request.valid_after
+                || before.deadline != request.deadline
+        }) {
+            self.policy.told.request_changed(request.id);
+        }
+        self.farm.put_request(request.clone());
+    }
+
+    /// Forgets ended requests whose time of being kept is over, a bounded number at a time.
+    pub(super) fn prune(&mut self, now: Timestamp) {
+        let keep = self.settings.retention;
+        let oldest = after(now, -keep.requests);
+        for _ in 0..PRUNE {
+            let over = self.ended.len() > keep.requests_max;
+            match self.ended.front() {
+                Some(&(ended, id)) if over || ended < oldest => {
+                    self.ended.pop_front();
+                    self.farm.remove_request(id);
+                    self.turn.change(Change::RemoveRequest(id));
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+fn kind_of(event: &Event) -> &'static str {
+    match event {
+        Event::Update { .. } => "request.updated",
+        Event::Reserve(_) => "request.reserved",
+        Event::Requeue { .. } => "request.requeued",
+        Event::Prolong { .. } => "job.prolonged",
+        Event::Moved { .. } => "job.moved",
+        _ => "request.state",
+    }
+}

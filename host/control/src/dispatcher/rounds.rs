@@ -1,0 +1,244 @@
+//! Matching rounds: what is asked of the policy, and what of its answer holds.
+
+use std::collections::HashSet;
+
+use grove_domain::event::Subject;
+use grove_domain::id::RequestId;
+use grove_domain::matching::{Round, RoundLimits, builtin};
+use grove_domain::moment::{SignedDuration, after};
+use grove_domain::{request, worker};
+
+use super::Dispatcher;
+use super::events::{CORE, POLICY};
+use crate::matching::session::{Info, Planned, Question};
+use crate::ports::{Ask, Assignment, Plan};
+use crate::timers::Due;
+
+/// Rounds that the built-in rule may decide in one turn.
+const BUILTIN_ROUNDS: usize = 8;
+/// First wait before a policy that failed is opened again; doubles with each failure.
+const RETRY_FIRST: SignedDuration = SignedDuration::from_millis(500);
+/// Longest wait.
+const RETRY_MAX: SignedDuration = SignedDuration::from_secs(60);
+
+/// Why an assignment does not hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wrong {
+    /// The policy broke the rules: said in an event.
+    Broken(&'static str),
+    /// The farm moved on meanwhile: nobody's fault.
+    Outdated,
+}
+
+impl Dispatcher {
+    /// Starts a round when there is something to match and none is under way.
+    pub(super) fn match_requests(&mut self) {
+        for _ in 0..BUILTIN_ROUNDS {
+            if self.policy.round.is_some() || !self.matcher.has_work() {
+                return;
+            }
+            let round = self.matcher.round(self.round_limits());
+            if round.demands.is_empty() {
+                return;
+            }
+            if !self.ask_policy(&round) {
+                self.decide_builtin(&round);
+                continue;
+            }
+            self.policy.round = Some(round);
+        }
+    }
+
+    fn round_limits(&self) -> RoundLimits {
+        RoundLimits {
+            max_demands: self.settings.caps.demands_per_round,
+            max_candidates: self.policy.info.as_ref().map_or(0, |info| info.max_candidates),
+        }
+    }
+
+    /// Hands the round to the policy, unless that failed a moment ago.
+    fn ask_policy(&mut self, round: &Round) -> bool {
+        let now = self.clock.now();
+        if self.policy.retry_at.is_some_and(|at| at > now) {
+            self.policy.told.forget_news();
+            return false;
+        }
+        let fresh = !self.policy.open || self.policy.told.is_too_much();
+        if fresh {
+            let (farm, matcher) = (&self.farm, &self.matcher);
+            let workers = farm
+                .workers()
+                .values()
+                .filter_map(|worker| matcher.dense(worker.id).map(|dense| (dense, worker)));
+            self.policy.told.from_the_beginning(workers, |id| farm.request(id).cloned());
+        }
+        for demand in &round.demands {
+            if let Some(request) = self.farm.request(demand.request) {
+                self.policy.told.demand(request);
+            }
+        }
+        let ask = Ask {
+            now,
+            changes: self.policy.told.take(),
+            candidate_sets: round.candidate_sets.clone(),
+            demands: round.demands.iter().map(|demand| (demand.request, demand.set)).collect(),
+        };
+        self.policy.open = true;
+        if self.questions.try_send(Question { fresh, ask }).is_err() {
+            // The session is gone or still busy with a question that we gave up on.
+            self.policy.open = false;
+            return false;
+        }
+        true
+    }
+
+    /// The policy has answered, or failed to.
+    pub(super) fn planned(&mut self, planned: Planned) {
+        let Some(round) = self.policy.round.take() else { return };
+        if let Some(info) = planned.info {
+            self.policy_info(info);
+        }
+        match planned.plan {
+            Ok(plan) => {
+                self.policy.failures = 0;
+                self.policy.retry_at = None;
+                self.take_plan(&planned.policy, &round, plan);
+            }
+            Err(reason) => {
+                self.policy_failed(&planned.policy, &reason);
+                self.decide_builtin(&round);
+            }
+        }
+    }
+
+    pub(super) fn policy_changed(&mut self) {
+        self.policy.open = false;
+        self.policy.failures = 0;
+        self.policy.retry_at = None;
+        self.policy.waits.clear();
+        self.matcher.wake();
+    }
+
+    fn policy_info(&mut self, info: Info) {
+        if self.policy.info.as_ref() != Some(&info) {
+            self.matcher.set_own_keys(info.own_keys.iter().cloned().collect());
+            self.policy.info = Some(info);
+        }
+    }
+
+    fn policy_failed(&mut self, policy: &str, reason: &str) {
+        let doubled = 1i32 << self.policy.failures.min(16);
+        let wait = RETRY_FIRST.checked_mul(doubled).unwrap_or(RETRY_MAX).min(RETRY_MAX);
+        self.policy.open = false;
+        self.policy.failures = self.policy.failures.saturating_add(1);
+        self.policy.retry_at = Some(after(self.clock.now(), wait));
+        let note = format!("{reason}; the built-in rule decides until it answers again");
+        self.note(CORE, "policy.failed", Subject::Plugin(policy.to_owned()), note);
+    }
+
+    fn decide_builtin(&mut self, round: &Round) {
+        let plan = builtin(&self.matcher, round);
+        let mut left: HashSet<RequestId> = round.demands.iter().map(|demand| demand.request).collect();
+        for choice in plan {
+            let assignment = Assignment {
+                request: choice.request,
+                worker: choice.worker,
+                score: choice.score,
+                reason: "the least capable worker that fits".to_owned(),
+            };
+            if self.assign(CORE, round, assignment).is_ok() {
+                left.remove(&choice.request);
+            }
+        }
+        for request in left {
+            self.matcher.declined(request);
+        }
+    }
+
+    fn take_plan(&mut self, policy: &str, round: &Round, plan: Plan) {
+        let mut left: HashSet<RequestId> = round.demands.iter().map(|demand| demand.request).collect();
+        let mut broken = None;
+        let mut count = 0usize;
+        for assignment in plan.assignments {
+            let (request, dense) = (assignment.request, assignment.worker);
+            match self.assign(POLICY, round, assignment) {
+                Ok(()) => {
+                    left.remove(&request);
+                }
+                Err(Wrong::Outdated) => {}
+                Err(Wrong::Broken(why)) => {
+                    count += 1;
+                    broken.get_or_insert_with(|| format!("request {request} to worker number {dense}: {why}"));
+                }
+            }
+        }
+        if let Some(first) = broken {
+            let note = format!("{count} assignments refused, the first: {first}");
+            self.note(CORE, "policy.refused", Subject::Plugin(policy.to_owned()), note);
+        }
+        for wait in plan.waits {
+            if left.contains(&wait.request) {
+                self.policy.waits.insert(wait.request, wait);
+            }
+        }
+        for request in left {
+            self.matcher.declined(request);
+        }
+        self.wake_at(plan.wake_at);
+    }
+
+    fn wake_at(&mut self, wake_at: Option<grove_domain::moment::Timestamp>) {
+        if let Some(old) = self.policy.wake_at.take() {
+            self.timers.remove(old, Due::Policy);
+        }
+        // A policy that wants to be woken at once, always, is woken once a second.
+        let soonest = after(self.clock.now(), SignedDuration::from_secs(1));
+        if let Some(at) = wake_at.map(|at| at.max(soonest)) {
+            self.policy.wake_at = Some(at);
+            self.timers.add(at, Due::Policy);
+        }
+    }
+
+    /// Takes one assignment, if it holds now.
+    fn assign(&mut self, actor: &str, round: &Round, assignment: Assignment) -> Result<(), Wrong> {
+        let demand = round.demands.iter().find(|demand| demand.request == assignment.request);
+        let demand = demand.ok_or(Wrong::Broken("the request was not asked about"))?;
+        let set = usize::try_from(demand.set).ok().and_then(|set| round.candidate_sets.get(set));
+        if !set.is_some_and(|set| set.binary_search(&assignment.worker).is_ok()) {
+            return Err(Wrong::Broken("the worker is not among the request's candidates"));
+        }
+        let id = self.matcher.worker_of(assignment.worker).ok_or(Wrong::Outdated)?;
+        let now = self.clock.now();
+        let request = self.farm.request(assignment.request).ok_or(Wrong::Outdated)?;
+        let candidate = self.farm.worker(id).ok_or(Wrong::Outdated)?;
+        if !request.is_due(now) {
+            return Err(Wrong::Outdated);
+        }
+        if candidate.state != worker::State::Idle
+            || !request.spec.owner.groups.may_use(candidate.groups())
+            || !self.matcher.fits(&request.spec, candidate.id)
+        {
+            return Err(Wrong::Outdated);
+        }
+        let request = request.id;
+        self.reserve(actor, request, id, assignment);
+        Ok(())
+    }
+
+    fn reserve(
+        &mut self,
+        actor: &str,
+        request: RequestId,
+        worker: grove_domain::id::WorkerId,
+        assignment: Assignment,
+    ) {
+        // Both rows were looked at just now, in this very turn: neither machine can refuse.
+        let reserved = self.apply_request(actor, request, request::Event::Reserve(worker));
+        let matched = self.apply_worker(actor, worker, worker::Event::Matched { request }, None);
+        if let (Err(refused), _) | (_, Err(refused)) = (reserved, matched) {
+            tracing::error!(%request, %worker, %refused, "a match was refused after it was checked");
+        }
+        self.policy.waits.remove(&request);
+        self.policy.told.started(worker, assignment);
+    }
+}

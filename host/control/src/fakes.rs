@@ -1,0 +1,70 @@
+//! A farm's surroundings in memory, to be told what to do: for tests here and in the rooms above.
+
+mod drivers;
+mod policy;
+mod rest;
+mod store;
+
+use std::sync::Arc;
+
+use grove_domain::id::{TaskId, Uuid};
+use grove_domain::moment::Timestamp;
+
+pub use drivers::{Behaviour, FakeDrivers};
+pub use policy::FakePolicies;
+pub use rest::{FakeKeys, FakeTunnels, TokioClock};
+pub use store::MemoryStore;
+
+use crate::dispatcher::Parts;
+use crate::settings::Settings;
+
+/// All of it, with handles to meddle with.
+#[derive(Clone)]
+pub struct Fakes {
+    /// The store.
+    pub store: MemoryStore,
+    /// The drivers: `fake`.
+    pub drivers: FakeDrivers,
+    /// The keys.
+    pub keys: FakeKeys,
+    /// The tunnels.
+    pub tunnels: FakeTunnels,
+    /// The policies.
+    pub policies: FakePolicies,
+    /// The clock: follows tokio's, which tests may pause.
+    pub clock: TokioClock,
+}
+
+impl Fakes {
+    /// Fresh surroundings, at 2026-01-01T00:00:00Z.
+    #[expect(clippy::new_without_default, reason = "reads a clock")]
+    pub fn new() -> Self {
+        Self {
+            store: MemoryStore::default(),
+            drivers: FakeDrivers::default(),
+            keys: FakeKeys::default(),
+            tunnels: FakeTunnels::default(),
+            policies: FakePolicies::default(),
+            clock: TokioClock::new(),
+        }
+    }
+
+    /// What a controller is put together from; may be called again for the next life of the same farm.
+    pub fn parts(&self, settings: Settings) -> Parts {
+        let mut counter = 0u64;
+        let life = self.store.lives();
+        Parts {
+            store: Arc::new(self.store.clone()),
+            drivers: Arc::new(self.drivers.clone()),
+            keys: Arc::new(self.keys.clone()),
+            tunnels: Arc::new(self.tunnels.clone()),
+            policies: Arc::new(self.policies.clone()),
+            clock: Arc::new(self.clock.clone()),
+            new_task_id: Box::new(move |_: Timestamp| {
+                counter += 1;
+                TaskId(Uuid::from_u64_pair(life, counter))
+            }),
+            settings,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! A driver that does what the test says.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use grove_domain::id::WorkerId;
+use grove_domain::worker::{Access, Failure, FailureKind};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::ports::{Call, CallError, Driver, Drivers, HealthReport, Reply, Target, Watch};
+
+/// What a call does.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Behaviour {
+    /// At once, well.
+    #[default]
+    Instant,
+    /// Well, after this long.
+    After(Duration),
+    /// Fails.
+    Fail(FailureKind, String),
+    /// The plugin dies.
+    Die(String),
+    /// Until it is cancelled or its deadline passes.
+    Hang,
+}
+
+/// Drivers named `fake`. Behaviour is by call name (`prepare`, `check`, `authorize`, `revoke`, `maintain`,
+/// `cleanup`), for one worker or for all.
+#[derive(Clone, Default)]
+pub struct FakeDrivers {
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    behaviours: HashMap<(Option<WorkerId>, String), Behaviour>,
+    calls: Vec<(WorkerId, &'static str)>,
+    active: HashMap<WorkerId, usize>,
+    most_active: usize,
+}
+
+impl FakeDrivers {
+    /// From now on `call` behaves so, on this worker or on all.
+    pub fn behave(&self, worker: Option<WorkerId>, call: &str, behaviour: Behaviour) {
+        self.shared.lock().behaviours.insert((worker, call.to_owned()), behaviour);
+    }
+
+    /// Calls so far, in the order they began.
+    pub fn calls(&self) -> Vec<(WorkerId, &'static str)> {
+        self.shared.lock().calls.clone()
+    }
+
+    /// The most calls that were ever active at the same time on one worker: must be 1.
+    pub fn most_active(&self) -> usize {
+        self.shared.lock().most_active
+    }
+}
+
+impl Drivers for FakeDrivers {
+    fn names(&self) -> Vec<String> {
+        vec!["fake".to_owned()]
+    }
+
+    fn validate(&self, _driver: &str, config: &str) -> BoxFuture<'static, Result<(), String>> {
+        let verdict = if config.contains("\"bad\"") { Err("field bad: not wanted".to_owned()) } else { Ok(()) };
+        std::future::ready(verdict).boxed()
+    }
+
+    fn start(&self, driver: &str, target: Target, _: Arc<dyn Watch>) -> Result<Box<dyn Driver>, Failure> {
+        if driver != "fake" {
+            let reason = format!("no driver {driver}");
+            return Err(Failure { kind: FailureKind::Config, reason });
+        }
+        Ok(Box::new(FakeDriver { worker: target.worker, shared: self.shared.clone() }))
+    }
+}
+
+struct FakeDriver {
+    worker: WorkerId,
+    shared: Arc<Mutex<Shared>>,
+}
+
+impl Driver for FakeDriver {
+    fn call<'a>(
+        &'a mut self,
+        call: Call,
+        deadline: Duration,
+        cancel: CancellationToken,
+    ) -> BoxFuture<'a, Result<Reply, CallError>> {
+        let name = name_of(&call);
+        let behaviour = {
+            let mut shared = self.shared.lock();
+            shared.calls.push((self.worker, name));
+            let active = shared.active.entry(self.worker).or_default();
+            *active += 1;
+            let active = *active;
+            shared.most_active = shared.most_active.max(active);
+            let own = shared.behaviours.get(&(Some(self.worker), name.to_owned()));
+            own.or_else(|| shared.behaviours.get(&(None, name.to_owned()))).cloned().unwrap_or_default()
+        };
+        let shared = self.shared.clone();
+        let worker = self.worker;
+        async move {
+            let result = tokio::select! {
+                biased;
+                () = cancel.cancelled() => Err(CallError::Cancelled),
+                result = act(behaviour, &call) => result,
+                () = tokio::time::sleep(deadline) => Err(CallError::Failed {
+                    failure: Failure { kind: FailureKind::Plugin, reason: "deadline passed".to_owned() },
+                    plugin_died: true,
+                }),
+            };
+            if let Some(active) = shared.lock().active.get_mut(&worker) {
+                *active -= 1;
+            }
+            result
+        }
+        .boxed()
+    }
+}
+
+async fn act(behaviour: Behaviour, call: &Call) -> Result<Reply, CallError> {
+    match behaviour {
+        Behaviour::Instant => Ok(reply_to(call)),
+        Behaviour::After(wait) => {
+            tokio::time::sleep(wait).await;
+            Ok(reply_to(call))
+        }
+        Behaviour::Fail(kind, reason) => {
+            Err(CallError::Failed { failure: Failure { kind, reason }, plugin_died: false })
+        }
+        Behaviour::Die(reason) => Err(CallError::Failed {
+            failure: Failure { kind: FailureKind::Plugin, reason },
+            plugin_died: true,
+        }),
+        Behaviour::Hang => std::future::pending().await,
+    }
+}
+
+fn reply_to(call: &Call) -> Reply {
+    match call {
+        Call::Check => {
+            Reply::Health(HealthReport { ok: true, note: String::new(), readings: Default::default() })
+        }
+        Call::Prepare | Call::Authorize { .. } => Reply::Access(Access {
+            host: "127.0.0.1".to_owned(),
+            port: 22,
+            user: "boruta-user".to_owned(),
+            host_keys: Vec::new(),
+        }),
+        Call::Revoke | Call::Maintain { .. } | Call::Cleanup => Reply::Done,
+    }
+}
+
+fn name_of(call: &Call) -> &'static str {
+    match call {
+        Call::Check => "check",
+        Call::Prepare => "prepare",
+        Call::Authorize { .. } => "authorize",
+        Call::Revoke => "revoke",
+        Call::Maintain { .. } => "maintain",
+        Call::Cleanup => "cleanup",
+    }
+}

@@ -1,0 +1,89 @@
+//! The session with the policy: one question at a time, away from the dispatcher.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::command::Command;
+use crate::ports::{Ask, Plan, Policies, Policy};
+
+/// Opening and one plan together may take this long; after that the built-in rule decides.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A question to the policy.
+pub(crate) struct Question {
+    /// The changes tell everything from the beginning: open a new session for them.
+    pub(crate) fresh: bool,
+    pub(crate) ask: Ask,
+}
+
+/// The policy's answer.
+pub(crate) struct Planned {
+    pub(crate) policy: String,
+    pub(crate) plan: Result<Plan, String>,
+    /// What a newly opened policy says of itself.
+    pub(crate) info: Option<Info>,
+}
+
+/// What the core must know of a policy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Info {
+    pub(crate) own_keys: Vec<String>,
+    pub(crate) max_candidates: usize,
+}
+
+/// Answers questions until the dispatcher is gone.
+pub(crate) async fn run(
+    policies: Arc<dyn Policies>,
+    mut questions: mpsc::Receiver<Question>,
+    answers: mpsc::WeakSender<Command>,
+) {
+    let mut session = None;
+    while let Some(question) = questions.recv().await {
+        let planned = match tokio::time::timeout(PATIENCE, answer(&policies, &mut session, question)).await {
+            Ok(planned) => planned,
+            Err(_) => {
+                session = None;
+                let plan = Err(format!("the policy did not answer within {} s", PATIENCE.as_secs()));
+                Planned { policy: "policy".to_owned(), plan, info: None }
+            }
+        };
+        if planned.plan.is_err() {
+            session = None;
+        }
+        let Some(dispatcher) = answers.upgrade() else { return };
+        if dispatcher.send(Command::Planned(Box::new(planned))).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn answer(
+    policies: &Arc<dyn Policies>,
+    session: &mut Option<Box<dyn Policy>>,
+    question: Question,
+) -> Planned {
+    let mut info = None;
+    if question.fresh {
+        *session = None;
+        match policies.open().await {
+            Ok(policy) => {
+                info = Some(Info { own_keys: policy.own_keys(), max_candidates: policy.max_candidates() });
+                *session = Some(policy);
+            }
+            Err(reason) => return Planned { policy: "policy".to_owned(), plan: Err(reason), info: None },
+        }
+    }
+    match session {
+        Some(policy) => {
+            let name = policy.name();
+            Planned { policy: name, plan: policy.plan(question.ask).await, info }
+        }
+        None => Planned {
+            policy: "policy".to_owned(),
+            plan: Err("the policy's session is over".to_owned()),
+            info: None,
+        },
+    }
+}

@@ -1,0 +1,107 @@
+//! What the policy was told: it hears only what changed, and everything again when its session is new.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use grove_domain::id::{RequestId, WorkerId};
+use grove_domain::request::Request;
+use grove_domain::worker::Worker;
+
+use crate::ports::{Assignment, PolicyChange};
+
+/// News beyond this are not kept: a new session that hears everything is cheaper then.
+const NEWS: usize = 100_000;
+
+/// The policy's knowledge, and what it must still hear.
+#[derive(Default)]
+pub(crate) struct Told {
+    requests: HashSet<RequestId>,
+    assigned: HashMap<WorkerId, Assignment>,
+    news: Vec<PolicyChange>,
+}
+
+impl Told {
+    pub(crate) fn worker_changed(&mut self, before: Option<&Worker>, dense: u32, worker: &Arc<Worker>) {
+        let looks_same = before.is_some_and(|before| {
+            before.capabilities.effective() == worker.capabilities.effective()
+                && before.groups() == worker.groups()
+                && before.registration.driver == worker.registration.driver
+        });
+        if !looks_same {
+            self.push(PolicyChange::WorkerPut(dense, worker.clone()));
+        }
+    }
+
+    pub(crate) fn worker_gone(&mut self, dense: u32) {
+        self.push(PolicyChange::WorkerGone(dense));
+    }
+
+    /// The request is about to be demanded for.
+    pub(crate) fn demand(&mut self, request: &Arc<Request>) {
+        if self.requests.insert(request.id) {
+            self.push(PolicyChange::RequestPut(request.clone()));
+        }
+    }
+
+    /// The request looks different: it is told again with its next demand.
+    pub(crate) fn request_changed(&mut self, request: RequestId) {
+        self.requests.remove(&request);
+    }
+
+    pub(crate) fn request_gone(&mut self, request: RequestId) {
+        if self.requests.remove(&request) {
+            self.push(PolicyChange::RequestGone(request));
+        }
+    }
+
+    pub(crate) fn started(&mut self, worker: WorkerId, assignment: Assignment) {
+        self.push(PolicyChange::Started(assignment.clone()));
+        self.assigned.insert(worker, assignment);
+    }
+
+    pub(crate) fn finished(&mut self, worker: WorkerId) {
+        if let Some(assignment) = self.assigned.remove(&worker) {
+            self.push(PolicyChange::Finished(assignment));
+        }
+    }
+
+    /// Whether there is more to tell than is worth telling piece by piece.
+    pub(crate) fn is_too_much(&self) -> bool {
+        self.news.len() >= NEWS
+    }
+
+    fn push(&mut self, change: PolicyChange) {
+        if !self.is_too_much() {
+            self.news.push(change);
+        }
+    }
+
+    /// What is new since the last call.
+    pub(crate) fn take(&mut self) -> Vec<PolicyChange> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// A new session knows nothing: everything from the beginning.
+    pub(crate) fn from_the_beginning<'a>(
+        &mut self,
+        workers: impl Iterator<Item = (u32, &'a Arc<Worker>)>,
+        request: impl Fn(RequestId) -> Option<Arc<Request>>,
+    ) {
+        self.news.clear();
+        self.requests.clear();
+        self.news.extend(workers.map(|(dense, worker)| PolicyChange::WorkerPut(dense, worker.clone())));
+        let assigned: Vec<Assignment> = self.assigned.values().cloned().collect();
+        for assignment in assigned {
+            if let Some(request) = request(assignment.request) {
+                self.demand(&request);
+                self.news.push(PolicyChange::Started(assignment));
+            }
+        }
+    }
+
+    /// Without a session there is nobody to tell; the next one hears everything anyway.
+    pub(crate) fn forget_news(&mut self) {
+        self.news.clear();
+        self.requests.clear();
+    }
+}

@@ -1,0 +1,119 @@
+//! Makes committed decisions known, in order: snapshot, then effects, answers and events.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use grove_domain::event::Event;
+use grove_domain::id::{RequestId, TaskId, WorkerId};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::command::Command;
+use crate::farm::Farm;
+use crate::feed::Feed;
+use crate::ports::StoreError;
+use crate::refusal::Refused;
+use crate::runner::{Runner, Start};
+
+/// Sends one answer: what was decided, or that it could not be stored.
+pub(crate) type Answer = Box<dyn FnOnce(Result<(), Refused>) + Send>;
+
+/// What is done once a decision is stored.
+pub(crate) enum Effect {
+    Start(Box<Start>),
+    Cancel(WorkerId, TaskId),
+    CloseTunnel(RequestId),
+}
+
+/// A turn of the dispatcher, handed to the store.
+pub(crate) struct Sealed {
+    pub(crate) epoch: u64,
+    /// None when the turn wrote nothing.
+    pub(crate) committed: Option<oneshot::Receiver<Result<(), StoreError>>>,
+    pub(crate) farm: Farm,
+    pub(crate) events: Vec<Event>,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) answers: Vec<Answer>,
+}
+
+/// How many turns are on their way to disk.
+#[derive(Default)]
+pub(crate) struct InFlight {
+    turns: AtomicUsize,
+    changed: Notify,
+}
+
+impl InFlight {
+    pub(crate) fn count(&self) -> usize {
+        self.turns.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn add(&self) {
+        self.turns.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn remove(&self) {
+        self.turns.fetch_sub(1, Ordering::AcqRel);
+        self.changed.notify_one();
+    }
+
+    /// Resolves after the count went down.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}
+
+pub(crate) struct Publisher {
+    pub(crate) view: Arc<ArcSwap<Farm>>,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) runner: Runner,
+    pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) commands: mpsc::WeakSender<Command>,
+}
+
+impl Publisher {
+    pub(crate) async fn run(self, mut sealed: mpsc::UnboundedReceiver<Sealed>) {
+        // Unbounded only in type: the dispatcher seals no more turns than it allows in flight.
+        while let Some(turn) = sealed.recv().await {
+            let stored = match turn.committed {
+                None => Ok(()),
+                Some(committed) => match committed.await {
+                    Ok(result) => result,
+                    Err(_) => Err(StoreError("the store went away".to_owned())),
+                },
+            };
+            match stored {
+                Ok(()) => self.publish(turn.farm, turn.effects, turn.answers, turn.events),
+                Err(error) => {
+                    for answer in turn.answers {
+                        answer(Err(Refused::Unavailable(error.0.clone())));
+                    }
+                    if let Some(commands) = self.commands.upgrade() {
+                        let failed = Command::CommitFailed { epoch: turn.epoch, error: error.0 };
+                        // Not awaited: the dispatcher may be waiting for this very loop.
+                        tokio::spawn(async move { commands.send(failed).await });
+                    }
+                }
+            }
+            self.in_flight.remove();
+        }
+    }
+
+    fn publish(&self, farm: Farm, effects: Vec<Effect>, answers: Vec<Answer>, events: Vec<Event>) {
+        self.view.store(Arc::new(farm));
+        for effect in effects {
+            match effect {
+                Effect::Start(start) => self.runner.start(*start),
+                Effect::Cancel(worker, task) => self.runner.cancel(worker, task),
+                Effect::CloseTunnel(request) => {
+                    let closed = self.runner.tunnels().close(request);
+                    tokio::spawn(closed);
+                }
+            }
+        }
+        for answer in answers {
+            answer(Ok(()));
+        }
+        self.feed.publish(events);
+    }
+}

@@ -1,0 +1,185 @@
+//! Runs tasks: at most one per worker at a time, the newest wins.
+//!
+//! A newer task cancels the running one at once; it starts when the earlier has really ended. The runner decides
+//! nothing: what became of a task goes to the dispatcher, which knows whether it still counts.
+
+mod execute;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use grove_domain::id::{RequestId, TaskId, WorkerId};
+use grove_domain::request::Request;
+use grove_domain::task::Task;
+use grove_domain::worker::{Access, Failure, Health, Worker};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::command::Command;
+use crate::live::LiveTasks;
+use crate::ports::{Drivers, Keys, Tunnels};
+use crate::settings::Settings;
+
+/// A task with the rows that it starts from.
+#[derive(Clone)]
+pub(crate) struct Start {
+    pub(crate) task: Arc<Task>,
+    pub(crate) worker: Arc<Worker>,
+    /// The request that a job is opened for.
+    pub(crate) request: Option<Arc<Request>>,
+}
+
+/// What became of a task.
+pub(crate) struct TaskResult {
+    pub(crate) task: TaskId,
+    pub(crate) worker: WorkerId,
+    pub(crate) driver: String,
+    pub(crate) outcome: Result<Found, Failure>,
+    /// The plugin itself broke: worth an event of its own.
+    pub(crate) plugin_died: bool,
+}
+
+/// What a task found.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) access: Option<Access>,
+    pub(crate) health: Option<Health>,
+    pub(crate) opened: Option<Opened>,
+}
+
+/// What opening a job brought about.
+pub(crate) struct Opened {
+    pub(crate) request: RequestId,
+    pub(crate) port: u16,
+    pub(crate) access: Access,
+    pub(crate) private_key: Option<String>,
+    pub(crate) authorized_keys: Vec<String>,
+}
+
+/// What the runner works with.
+pub(crate) struct Tools {
+    pub(crate) drivers: Arc<dyn Drivers>,
+    pub(crate) keys: Arc<dyn Keys>,
+    pub(crate) tunnels: Arc<dyn Tunnels>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) live: Arc<LiveTasks>,
+    pub(crate) settings: Arc<Settings>,
+}
+
+/// The runner; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Runner {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    tools: Tools,
+    results: mpsc::Sender<Command>,
+    slots: Mutex<HashMap<WorkerId, Slot>>,
+    running: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// One worker's place for a task.
+struct Slot {
+    running: TaskId,
+    cancel: CancellationToken,
+    next: Option<Start>,
+}
+
+impl Runner {
+    pub(crate) fn new(tools: Tools, results: mpsc::Sender<Command>) -> Self {
+        let stop = CancellationToken::new();
+        let inner = Inner { tools, results, slots: Mutex::default(), running: TaskTracker::new(), stop };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Starts a task; whatever runs on the same worker is cancelled first.
+    pub(crate) fn start(&self, start: Start) {
+        if self.inner.stop.is_cancelled() {
+            return;
+        }
+        let mut slots = self.inner.slots.lock();
+        if let Some(slot) = slots.get_mut(&start.worker.id) {
+            if slot.running != start.task.id {
+                slot.cancel.cancel();
+                slot.next = Some(start);
+            }
+            return;
+        }
+        let slot = self.launch(start);
+        slots.insert(slot.0, slot.1);
+    }
+
+    /// Stops a task, if it is still there.
+    pub(crate) fn cancel(&self, worker: WorkerId, task: TaskId) {
+        if let Some(slot) = self.inner.slots.lock().get_mut(&worker) {
+            if slot.running == task {
+                slot.cancel.cancel();
+            } else if slot.next.as_ref().is_some_and(|next| next.task.id == task) {
+                slot.next = None;
+            }
+        }
+    }
+
+    /// Stops every task that `keep` does not want kept.
+    pub(crate) fn retain(&self, keep: impl Fn(TaskId) -> bool) {
+        for slot in self.inner.slots.lock().values_mut() {
+            if !keep(slot.running) {
+                slot.cancel.cancel();
+            }
+            slot.next.take_if(|next| !keep(next.task.id));
+        }
+    }
+
+    /// Whether this task runs or is next.
+    pub(crate) fn holds(&self, worker: WorkerId, task: TaskId) -> bool {
+        self.inner.slots.lock().get(&worker).is_some_and(|slot| {
+            slot.running == task || slot.next.as_ref().is_some_and(|next| next.task.id == task)
+        })
+    }
+
+    pub(crate) fn tunnels(&self) -> &Arc<dyn Tunnels> {
+        &self.inner.tools.tunnels
+    }
+
+    /// Cancels everything, and returns when everything has ended.
+    pub(crate) async fn stop(&self) {
+        self.inner.stop.cancel();
+        self.inner.running.close();
+        self.inner.running.wait().await;
+    }
+
+    fn launch(&self, start: Start) -> (WorkerId, Slot) {
+        let cancel = self.inner.stop.child_token();
+        let (worker, running) = (start.worker.id, start.task.id);
+        let runner = self.clone();
+        let token = cancel.clone();
+        self.inner.running.spawn(async move {
+            let result = execute::execute(&runner.inner.tools, &start, &token).await;
+            if let Some(result) = result
+                && !token.is_cancelled()
+            {
+                // The dispatcher is gone only when everything stops.
+                let _ = runner.inner.results.send(Command::TaskEnded(Box::new(result))).await;
+            }
+            runner.inner.tools.live.forget(running);
+            runner.ended(worker);
+        });
+        (worker, Slot { running, cancel, next: None })
+    }
+
+    fn ended(&self, worker: WorkerId) {
+        let mut slots = self.inner.slots.lock();
+        let next = slots.remove(&worker).and_then(|slot| slot.next);
+        if let Some(next) = next
+            && !self.inner.stop.is_cancelled()
+        {
+            let slot = self.launch(next);
+            slots.insert(slot.0, slot.1);
+        }
+    }
+}

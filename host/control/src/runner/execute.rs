@@ -1,0 +1,209 @@
+//! What each kind of task does, call by call.
+
+use std::time::Duration;
+
+use grove_domain::id::WorkerId;
+use grove_domain::moment::{SignedDuration, Timestamp, after};
+use grove_domain::task::TaskKind;
+use grove_domain::worker::{Access, Failure, FailureKind, Worker};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Found, Opened, Start, TaskResult, Tools};
+use crate::ports::{Call, CallError, Driver, Reply, Target, Watch};
+
+/// Carries out a task. None when it was cancelled.
+pub(super) async fn execute(tools: &Tools, start: &Start, cancel: &CancellationToken) -> Option<TaskResult> {
+    let timeout = Duration::try_from(start.task.spec.timeout).unwrap_or_default();
+    let now = tools.clock.now();
+    let watch = tools.live.begin(start.task.id, after(now, start.task.spec.timeout));
+    let mut work = Work {
+        tools,
+        worker: &start.worker,
+        watch: watch.clone(),
+        cancel,
+        ends: Instant::now() + timeout,
+        driver: None,
+    };
+    let outcome = work.carry_out(start, now).await;
+    let (failed, plugin_died) = match &outcome {
+        Ok(_) => (false, false),
+        Err(CallError::Cancelled) => (true, false),
+        Err(CallError::Failed { plugin_died, .. }) => (*plugin_died, *plugin_died),
+    };
+    if failed {
+        work.clean_up().await;
+    }
+    let outcome = match outcome {
+        Ok(found) => Ok(found),
+        Err(CallError::Failed { failure, .. }) => Err(failure),
+        Err(CallError::Cancelled) => return None,
+    };
+    Some(TaskResult {
+        task: start.task.id,
+        worker: start.worker.id,
+        driver: start.worker.registration.driver.clone(),
+        outcome,
+        plugin_died,
+    })
+}
+
+/// One task under way.
+struct Work<'a> {
+    tools: &'a Tools,
+    worker: &'a Worker,
+    watch: std::sync::Arc<dyn Watch>,
+    cancel: &'a CancellationToken,
+    ends: Instant,
+    driver: Option<Box<dyn Driver>>,
+}
+
+impl Work<'_> {
+    async fn carry_out(&mut self, start: &Start, now: Timestamp) -> Result<Found, CallError> {
+        match start.task.spec.kind {
+            TaskKind::Prepare => {
+                if start.task.spec.request.is_some() {
+                    self.call("revoke", Call::Revoke).await?;
+                }
+                let access = self.call_for_access("prepare", Call::Prepare).await?;
+                Ok(Found { access: Some(access), ..Found::default() })
+            }
+            TaskKind::Maintain => {
+                if start.task.spec.request.is_some() {
+                    self.call("revoke", Call::Revoke).await?;
+                }
+                let message = self.worker.notes.clone().unwrap_or_else(|| "in maintenance".to_owned());
+                self.call("put in maintenance", Call::Maintain { message }).await?;
+                Ok(Found::default())
+            }
+            TaskKind::Check | TaskKind::Recheck => self.check().await,
+            TaskKind::Open => self.open(start, now).await,
+        }
+    }
+
+    async fn check(&mut self) -> Result<Found, CallError> {
+        match self.call("check", Call::Check).await? {
+            Reply::Health(report) => {
+                Ok(Found { health: Some(report.at(self.tools.clock.now())), ..Found::default() })
+            }
+            _ => Err(nonsense("check")),
+        }
+    }
+
+    async fn open(&mut self, start: &Start, now: Timestamp) -> Result<Found, CallError> {
+        let Some(request) = &start.request else { return Err(nonsense("open without a request")) };
+        let mut found = Found::default();
+        if is_old(self.worker.health.checked_at, now, self.tools.settings.check_max_age) {
+            found = self.check().await?;
+            if found.health.as_ref().is_some_and(|health| !health.ok) {
+                return Ok(found);
+            }
+        }
+        let (private_key, authorized_keys) = if request.spec.keys.is_empty() {
+            self.watch.step("take session key");
+            let pair = until_cancelled(self.cancel, self.ends, self.tools.keys.take()).await?.map_err(environment)?;
+            (Some(pair.private_pem), vec![pair.public_line])
+        } else {
+            (None, request.spec.keys.clone())
+        };
+        let user = self.worker.access.as_ref().map(|access| access.user.clone()).unwrap_or_default();
+        let call = Call::Authorize { user, keys: authorized_keys.clone() };
+        let access = self.call_for_access("authorize", call).await?;
+        self.watch.step("open tunnel");
+        let target = (access.host.clone(), access.port);
+        let opening = self.tools.tunnels.open(request.id, target, None);
+        let port = match until_cancelled(self.cancel, self.ends, opening).await {
+            Ok(port) => port.map_err(environment)?,
+            Err(cancelled) => {
+                self.tools.tunnels.close(request.id).await;
+                return Err(cancelled);
+            }
+        };
+        let opened =
+            Opened { request: request.id, port, access: access.clone(), private_key, authorized_keys };
+        Ok(Found { access: Some(access), opened: Some(opened), ..found })
+    }
+
+    async fn call_for_access(&mut self, step: &str, call: Call) -> Result<Access, CallError> {
+        match self.call(step, call).await? {
+            Reply::Access(access) => Ok(access),
+            _ => Err(nonsense(step)),
+        }
+    }
+
+    async fn call(&mut self, step: &str, call: Call) -> Result<Reply, CallError> {
+        self.watch.step(step);
+        let left = self.ends.saturating_duration_since(Instant::now());
+        let cancel = self.cancel.clone();
+        if self.driver.is_none() {
+            self.driver = Some(start_driver(self.tools, self.worker, self.watch.clone())?);
+        }
+        match &mut self.driver {
+            Some(driver) => driver.call(call, left, cancel).await,
+            None => Err(nonsense(step)),
+        }
+    }
+
+    /// A fresh instance leaves nothing half done. Its own failure only shows in the log: the task has failed already.
+    async fn clean_up(&mut self) {
+        self.driver = None;
+        self.watch.step("clean up");
+        let deadline = self.tools.settings.timeouts.cleanup;
+        let result = match start_driver(self.tools, self.worker, self.watch.clone()) {
+            Ok(mut driver) => driver.call(Call::Cleanup, deadline, CancellationToken::new()).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = result {
+            tracing::warn!(worker = %self.worker.id, ?error, "clean-up failed");
+        }
+    }
+}
+
+async fn until_cancelled<T>(
+    cancel: &CancellationToken,
+    ends: Instant,
+    work: impl Future<Output = T>,
+) -> Result<T, CallError> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(CallError::Cancelled),
+        done = tokio::time::timeout_at(ends, work) => {
+            done.map_err(|_| environment("the task's time was up".to_owned()))
+        }
+    }
+}
+
+fn start_driver(
+    tools: &Tools,
+    worker: &Worker,
+    watch: std::sync::Arc<dyn Watch>,
+) -> Result<Box<dyn Driver>, CallError> {
+    tools
+        .drivers
+        .start(&worker.registration.driver, target_of(worker.id, worker), watch)
+        .map_err(|failure| CallError::Failed { failure, plugin_died: false })
+}
+
+fn target_of(id: WorkerId, worker: &Worker) -> Target {
+    Target {
+        worker: id,
+        capabilities: worker.capabilities.effective().clone(),
+        config: worker.registration.driver_config.clone(),
+    }
+}
+
+fn is_old(checked_at: Option<Timestamp>, now: Timestamp, max_age: SignedDuration) -> bool {
+    checked_at.is_none_or(|at| now.duration_since(at) > max_age)
+}
+
+fn environment(reason: String) -> CallError {
+    let failure = Failure { kind: FailureKind::Environment, reason };
+    CallError::Failed { failure, plugin_died: false }
+}
+
+/// A reply of the wrong kind: an adapter's mistake, reported rather than trusted.
+fn nonsense(what: &str) -> CallError {
+    let reason = format!("{what}: the driver answered something else than was asked");
+    let failure = Failure { kind: FailureKind::Plugin, reason };
+    CallError::Failed { failure, plugin_died: false }
+}

@@ -1,0 +1,102 @@
+//! When something becomes due: an ordered index derived from rows, never the truth itself.
+
+use std::collections::BTreeSet;
+
+use grove_domain::id::{RequestId, WorkerId};
+use grove_domain::moment::{SignedDuration, Timestamp, after};
+use grove_domain::request::{self, Request};
+use grove_domain::worker::{self, Worker};
+
+/// What is due.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Due {
+    /// A request may be matched from now on.
+    Valid(RequestId),
+    /// A request has waited long enough.
+    Deadline(RequestId),
+    /// A job's time is up.
+    Timeout(RequestId),
+    /// A client's heartbeats may have stopped.
+    Heartbeat(RequestId),
+    /// A worker is to be looked at.
+    Check(WorkerId),
+    /// The policy asked to be woken, or may be tried again.
+    Policy,
+    /// Housekeeping.
+    Tick,
+}
+
+/// Due times in order.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    due: BTreeSet<(Timestamp, Due)>,
+}
+
+impl Timers {
+    pub(crate) fn next(&self) -> Option<Timestamp> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Takes one that is due at `now`.
+    pub(crate) fn pop(&mut self, now: Timestamp) -> Option<Due> {
+        self.due.first().filter(|(at, _)| *at <= now)?;
+        self.due.pop_first().map(|(_, due)| due)
+    }
+
+    pub(crate) fn add(&mut self, at: Timestamp, due: Due) {
+        self.due.insert((at, due));
+    }
+
+    pub(crate) fn remove(&mut self, at: Timestamp, due: Due) {
+        self.due.remove(&(at, due));
+    }
+
+    pub(crate) fn replace_request(&mut self, before: Option<&Request>, now: Option<&Request>) {
+        self.replace(before.map(of_request), now.map(of_request));
+    }
+
+    pub(crate) fn replace_worker(
+        &mut self,
+        before: Option<&Worker>,
+        now: Option<&Worker>,
+        check_interval: SignedDuration,
+    ) {
+        let due = |worker| of_worker(worker, check_interval);
+        self.replace(before.map(due), now.map(due));
+    }
+
+    fn replace<const N: usize>(&mut self, before: Option<Times<N>>, now: Option<Times<N>>) {
+        for (at, due) in before.into_iter().flatten().flatten() {
+            self.remove(at, due);
+        }
+        for (at, due) in now.into_iter().flatten().flatten() {
+            self.add(at, due);
+        }
+    }
+}
+
+type Times<const N: usize> = [Option<(Timestamp, Due)>; N];
+
+fn of_request(request: &Request) -> Times<2> {
+    let id = request.id;
+    match (request.state, request.running_job()) {
+        (request::State::Waiting, _) if request.reserved.is_none() => [
+            Some((request.valid_after.at, Due::Valid(id))),
+            Some((request.deadline.at, Due::Deadline(id))),
+        ],
+        (request::State::InProgress, Some(job)) => [Some((job.timeout, Due::Timeout(id))), None],
+        _ => [None, None],
+    }
+}
+
+fn of_worker(worker: &Worker, check_interval: SignedDuration) -> Times<1> {
+    let at = match (worker.state, worker.task) {
+        (_, Some(_)) => None,
+        (worker::State::Idle, None) => {
+            Some(after(worker.health.checked_at.unwrap_or(worker.since), check_interval))
+        }
+        (worker::State::Failed, None) => worker.recovery.recheck_at,
+        _ => None,
+    };
+    [at.map(|at| (at, Due::Check(worker.id)))]
+}
