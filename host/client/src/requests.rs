@@ -1,0 +1,92 @@
+//! Requests.
+
+use std::time::Duration;
+
+use grove_wire::Span;
+use grove_wire::limits;
+use grove_wire::request::{CloseRequest, NewRequest, PatchRequest, Prolong, Reason, Request, RequestState};
+use reqwest::Method;
+use reqwest::header::HeaderName;
+use serde::Serialize;
+
+use crate::transport::Call;
+use crate::{Client, Error, Pages};
+
+/// Which requests.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct RequestsQuery {
+    /// Only those in this state.
+    pub state: Option<RequestState>,
+}
+
+impl Client {
+    /// The requests, newest first.
+    pub fn requests(&self, query: &RequestsQuery) -> Pages<Request> {
+        Pages::new(self, "requests", query)
+    }
+
+    /// Asks for a worker. Calls with the same `idempotency_key` and body make one request, however often they are
+    /// made.
+    pub async fn create_request(
+        &self,
+        body: &NewRequest,
+        idempotency_key: Option<&str>,
+    ) -> Result<Request, Error> {
+        let call = self.v2(Method::POST, &["requests"]);
+        let call = match idempotency_key {
+            Some(key) => call.header(HeaderName::from_static("idempotency-key"), key),
+            None => call,
+        };
+        call.body(body).json().await
+    }
+
+    /// One request.
+    pub async fn request(&self, id: u64) -> Result<Request, Error> {
+        self.request_call(Method::GET, id, &[]).json().await
+    }
+
+    /// One request, after its next change, or as it is after `wait` (whole seconds, at most
+    /// [`limits::WAIT_SECONDS`]).
+    pub async fn request_after_change(&self, id: u64, wait: Duration) -> Result<Request, Error> {
+        let seconds = wait.as_secs().min(limits::WAIT_SECONDS);
+        let span = Span::from_secs(seconds).unwrap_or(Span::MAX);
+        self.request_call(Method::GET, id, &[]).query(&[("wait", span)]).waiting(span.duration()).json().await
+    }
+
+    /// Why a request waits, or ended as it did.
+    pub async fn why(&self, id: u64) -> Result<Vec<Reason>, Error> {
+        self.request_call(Method::GET, id, &["why"]).json().await
+    }
+
+    /// The owner changes a waiting request.
+    pub async fn patch_request(
+        &self,
+        id: u64,
+        body: &PatchRequest,
+        expected: Option<u64>,
+    ) -> Result<Request, Error> {
+        self.request_call(Method::PATCH, id, &[]).expecting(expected).body(body).json().await
+    }
+
+    /// The owner is done with a request: its job ends.
+    pub async fn close_request(&self, id: u64, reason: Option<&str>) -> Result<Request, Error> {
+        let body = CloseRequest { reason: reason.map(str::to_owned) };
+        self.request_call(Method::POST, id, &["close"]).body(&body).json().await
+    }
+
+    /// The job shall run for `length` from now; none = the farm's default.
+    pub async fn prolong(&self, id: u64, length: Option<Span>) -> Result<Request, Error> {
+        self.request_call(Method::POST, id, &["prolong"]).body(&Prolong { length }).json().await
+    }
+
+    /// The client of a request is still there.
+    pub async fn heartbeat(&self, id: u64) -> Result<Request, Error> {
+        self.request_call(Method::POST, id, &["heartbeat"]).json().await
+    }
+
+    fn request_call(&self, method: Method, id: u64, rest: &[&str]) -> Call<'_> {
+        let id = id.to_string();
+        let segments: Vec<&str> = ["requests", id.as_str()].iter().chain(rest).copied().collect();
+        self.v2(method, &segments)
+    }
+}

@@ -1,0 +1,176 @@
+//! One exchange: request out, answer in, refusals told apart. Everything here has a limit.
+
+use std::time::Duration;
+
+use grove_wire::Problem;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH};
+use reqwest::{Method, Response, StatusCode, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Error;
+
+/// Longest answer that is read, in bytes.
+pub(crate) const MAX_ANSWER: usize = 64 << 20;
+/// A farm that does not take the connection within this is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time for a whole exchange, without the time the farm was asked to wait.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A farm's address and the connections to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Transport {
+    http: reqwest::Client,
+    base: Url,
+}
+
+/// One call, before it is made.
+pub(crate) struct Call<'a> {
+    transport: &'a Transport,
+    builder: reqwest::RequestBuilder,
+    timeout: Duration,
+}
+
+impl Transport {
+    pub(crate) fn new(base_url: &str) -> Result<Self, Error> {
+        let refuse = |what: String| Error::Address { url: base_url.to_owned(), what };
+        let base = Url::parse(base_url).map_err(|error| refuse(error.to_string()))?;
+        if base.scheme() != "http" {
+            return Err(refuse("only http:// is spoken".to_owned()));
+        }
+        if base.query().is_some() || base.fragment().is_some() {
+            return Err(refuse("it has a query or a fragment".to_owned()));
+        }
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("grove/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| refuse(error.to_string()))?;
+        Ok(Self { http, base })
+    }
+
+    /// The base address, as shown to the user.
+    pub(crate) fn base(&self) -> String {
+        self.base.as_str().trim_end_matches('/').to_owned()
+    }
+
+    /// A call of `method` on the path made of `segments`, each escaped as needed.
+    pub(crate) fn call(&self, method: Method, segments: &[&str]) -> Call<'_> {
+        let mut url = self.base.clone();
+        // Fails only for addresses without a path, which `http` ones are not.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        let builder = self.http.request(method, url).header(ACCEPT, "application/json");
+        Call { transport: self, builder, timeout: EXCHANGE_TIMEOUT }
+    }
+
+    pub(crate) fn unreachable(&self, source: reqwest::Error) -> Error {
+        Error::Unreachable { url: self.base(), source: source.without_url() }
+    }
+
+    pub(crate) fn protocol(&self, what: impl Into<String>) -> Error {
+        Error::Protocol { url: self.base(), what: what.into() }
+    }
+}
+
+impl Call<'_> {
+    /// Adds the fields of `query` that are set.
+    pub(crate) fn query(mut self, query: &impl Serialize) -> Self {
+        self.builder = self.builder.query(query);
+        self
+    }
+
+    pub(crate) fn body(mut self, body: &impl Serialize) -> Self {
+        self.builder = self.builder.json(body);
+        self
+    }
+
+    /// Only when the resource is still at this revision.
+    pub(crate) fn expecting(self, revision: Option<u64>) -> Self {
+        match revision {
+            Some(revision) => self.header(IF_MATCH, &format!("\"{revision}\"")),
+            None => self,
+        }
+    }
+
+    pub(crate) fn header(mut self, name: HeaderName, value: &str) -> Self {
+        self.builder = self.builder.header(name, value);
+        self
+    }
+
+    /// Gives the farm this much time before it answers.
+    pub(crate) fn waiting(mut self, wait: Duration) -> Self {
+        self.timeout += wait;
+        self
+    }
+
+    /// The answer's JSON.
+    pub(crate) async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
+        let transport = self.transport;
+        let response = self.answer().await?;
+        let bytes = body(transport, response).await?;
+        serde_json::from_slice(&bytes).map_err(|error| transport.protocol(error.to_string()))
+    }
+
+    /// Nothing but that it went well.
+    pub(crate) async fn done(self) -> Result<(), Error> {
+        self.answer().await.map(drop)
+    }
+
+    /// An answer without end: no limit on its time, and its body is the caller's to read.
+    pub(crate) async fn stream(self, accept: HeaderValue) -> Result<Response, Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, accept);
+        let response = self.builder.headers(headers).send();
+        let response = response.await.map_err(|error| self.transport.unreachable(error))?;
+        accepted(self.transport, response).await
+    }
+
+    async fn answer(self) -> Result<Response, Error> {
+        let response = self.builder.timeout(self.timeout).send();
+        let response = response.await.map_err(|error| self.transport.unreachable(error))?;
+        accepted(self.transport, response).await
+    }
+}
+
+/// The response when it is a success; else the refusal it carries.
+async fn accepted(transport: &Transport, response: Response) -> Result<Response, Error> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let is_problem = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
+    let bytes = body(transport, response).await?;
+    if is_problem {
+        return match serde_json::from_slice::<Problem>(&bytes) {
+            Ok(problem) => Err(Error::Problem(Box::new(problem))),
+            Err(error) => Err(transport.protocol(format!("status {status} with a broken problem: {error}"))),
+        };
+    }
+    Err(transport.protocol(unexpected(status, &bytes)))
+}
+
+fn unexpected(status: StatusCode, body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    match text.lines().map(str::trim).find(|line| !line.is_empty()) {
+        Some(line) => format!("status {status}: {}", line.chars().take(200).collect::<String>()),
+        None => format!("status {status}"),
+    }
+}
+
+/// Reads the body, but never more than [`MAX_ANSWER`].
+async fn body(transport: &Transport, mut response: Response) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| transport.unreachable(error))? {
+        if bytes.len() + chunk.len() > MAX_ANSWER {
+            return Err(transport.protocol(format!("an answer of more than {MAX_ANSWER} bytes")));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
