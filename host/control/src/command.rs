@@ -8,8 +8,8 @@ use grove_domain::request::{self, Request};
 use grove_domain::worker::{self, Edit, Registration, Worker};
 use tokio::sync::oneshot;
 
-use crate::matching::why::Reason;
 use crate::matching::session::Planned;
+use crate::matching::why::Reason;
 use crate::refusal::Refused;
 use crate::runner::TaskResult;
 
@@ -81,8 +81,6 @@ pub(crate) enum Command {
         epoch: u64,
         error: String,
     },
-    /// History was pruned, or it is time to look.
-    Tick,
     Stop {
         done: oneshot::Sender<()>,
     },
@@ -104,11 +102,7 @@ impl Command {
             Self::CancelTask { reply, .. } => drop(reply.send(Err(why.clone()))),
             Self::Why { reply, .. } => drop(reply.send(Err(why.clone()))),
             Self::Stop { done } => drop(done.send(())),
-            Self::PolicyChanged
-            | Self::TaskEnded(_)
-            | Self::Planned(_)
-            | Self::CommitFailed { .. }
-            | Self::Tick => {}
+            Self::PolicyChanged | Self::TaskEnded(_) | Self::Planned(_) | Self::CommitFailed { .. } => {}
         }
     }
 }

@@ -209,8 +209,11 @@ impl Dispatcher {
     async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         let mut taken = Vec::with_capacity(TURN);
         loop {
-            let full = self.turn.len() >= TURN;
             let busy = self.in_flight.count() >= IN_FLIGHT;
+            if !busy {
+                self.seal();
+            }
+            let full = self.turn.len() >= TURN;
             let until_due = self.until(self.timers.next());
             let in_flight = self.in_flight.clone();
             tokio::select! {
@@ -229,9 +232,6 @@ impl Dispatcher {
             }
             self.match_requests();
             self.prune(self.clock.now());
-            if self.in_flight.count() < IN_FLIGHT {
-                self.seal();
-            }
         }
     }
 
@@ -276,7 +276,6 @@ impl Dispatcher {
             Command::PolicyChanged => self.policy_changed(),
             Command::TaskEnded(result) => self.task_ended(*result),
             Command::Planned(planned) => self.planned(*planned),
-            Command::Tick => self.tick(),
             Command::Stop { .. } | Command::CommitFailed { .. } => {}
         }
     }

@@ -49,13 +49,17 @@ impl Fakes {
         }
     }
 
-    /// What a controller is put together from; may be called again for the next life of the same farm.
+    /// What a controller is put together from. Called again, it ends the earlier controller's life as `kill -9` would:
+    /// its store, drivers and tunnels do nothing any more.
     pub fn parts(&self, settings: Settings) -> Parts {
         let mut counter = 0u64;
-        let life = self.store.lives();
+        self.tunnels.die();
+        let drivers = self.drivers.next_life();
+        let store = self.store.next_life();
+        let life = store.life();
         Parts {
-            store: Arc::new(self.store.clone()),
-            drivers: Arc::new(self.drivers.clone()),
+            store: Arc::new(store),
+            drivers: Arc::new(drivers),
             keys: Arc::new(self.keys.clone()),
             tunnels: Arc::new(self.tunnels.clone()),
             policies: Arc::new(self.policies.clone()),

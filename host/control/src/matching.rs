@@ -2,4 +2,4 @@
 
 pub(crate) mod session;
 pub(crate) mod told;
-pub mod why;
+pub(crate) mod why;

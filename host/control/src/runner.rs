@@ -35,7 +35,6 @@ pub(crate) struct Start {
 /// What became of a task.
 pub(crate) struct TaskResult {
     pub(crate) task: TaskId,
-    pub(crate) worker: WorkerId,
     pub(crate) driver: String,
     pub(crate) outcome: Result<Found, Failure>,
     /// The plugin itself broke: worth an event of its own.

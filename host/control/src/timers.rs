@@ -80,10 +80,9 @@ type Times<const N: usize> = [Option<(Timestamp, Due)>; N];
 fn of_request(request: &Request) -> Times<2> {
     let id = request.id;
     match (request.state, request.running_job()) {
-        (request::State::Waiting, _) if request.reserved.is_none() => [
-            Some((request.valid_after.at, Due::Valid(id))),
-            Some((request.deadline.at, Due::Deadline(id))),
-        ],
+        (request::State::Waiting, _) if request.reserved.is_none() => {
+            [Some((request.valid_after.at, Due::Valid(id))), Some((request.deadline.at, Due::Deadline(id)))]
+        }
         (request::State::InProgress, Some(job)) => [Some((job.timeout, Due::Timeout(id))), None],
         _ => [None, None],
     }

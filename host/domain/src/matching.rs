@@ -187,6 +187,18 @@ impl Matcher {
         self.classes.park(request);
     }
 
+    /// Whether a worker, now, may be given to a request that it takes part for: idle, in reach of its owner, and all
+    /// that it wants (but for the keys that the policy claimed). False for a request that is not here.
+    pub fn fits(&self, request: RequestId, dense: u32) -> bool {
+        let class = self.classes.slot(request).and_then(|slot| self.classes.get(slot.class));
+        class.is_some_and(|class| {
+            let Filter { owners, positive, negative, .. } = &class.filter;
+            self.workers.idle().contains(dense)
+                && self.owners.reach(*owners, dense)
+                && self.offers.satisfy(positive, negative, dense)
+        })
+    }
+
     /// The dense number of a worker.
     pub fn dense(&self, worker: WorkerId) -> Option<u32> {
         self.workers.dense(worker)

@@ -115,7 +115,12 @@ impl Dispatcher {
 
     /// A batch did not reach the disk: everything decided since is void. Whoever waits is told so; then the farm is
     /// taken up again from what is stored, as soon as the store answers.
-    pub(super) async fn start_over(&mut self, epoch: u64, error: String, inbox: &mut mpsc::Receiver<Command>) {
+    pub(super) async fn start_over(
+        &mut self,
+        epoch: u64,
+        error: String,
+        inbox: &mut mpsc::Receiver<Command>,
+    ) {
         if epoch != self.turn.batch.epoch {
             return;
         }

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use grove_domain::event::Subject;
-use grove_domain::id::RequestId;
+use grove_domain::id::{RequestId, WorkerId};
 use grove_domain::matching::{Round, RoundLimits, builtin};
-use grove_domain::moment::{SignedDuration, after};
+use grove_domain::moment::{SignedDuration, Timestamp, after};
 use grove_domain::{request, worker};
 
 use super::Dispatcher;
@@ -28,6 +28,22 @@ enum Wrong {
     Broken(&'static str),
     /// The farm moved on meanwhile: nobody's fault.
     Outdated,
+}
+
+/// Assignments that did not hold.
+#[derive(Default)]
+struct Refusals {
+    count: usize,
+    first: Option<String>,
+    workers: Vec<u32>,
+}
+
+impl Refusals {
+    fn broken(&mut self, request: RequestId, dense: u32, why: &str) {
+        self.count += 1;
+        self.first.get_or_insert_with(|| format!("request {request} to worker number {dense}: {why}"));
+        self.workers.push(dense);
+    }
 }
 
 impl Dispatcher {
@@ -70,7 +86,7 @@ impl Dispatcher {
                 .workers()
                 .values()
                 .filter_map(|worker| matcher.dense(worker.id).map(|dense| (dense, worker)));
-            self.policy.told.from_the_beginning(workers, |id| farm.request(id).cloned());
+            self.policy.told.begin_anew(workers, |id| farm.request(id).cloned());
         }
         for demand in &round.demands {
             if let Some(request) = self.farm.request(demand.request) {
@@ -157,23 +173,23 @@ impl Dispatcher {
 
     fn take_plan(&mut self, policy: &str, round: &Round, plan: Plan) {
         let mut left: HashSet<RequestId> = round.demands.iter().map(|demand| demand.request).collect();
-        let mut broken = None;
-        let mut count = 0usize;
+        let mut refused = Refusals::default();
         for assignment in plan.assignments {
             let (request, dense) = (assignment.request, assignment.worker);
+            if !left.contains(&request) {
+                refused.broken(request, dense, "the request was not asked about, or is served already");
+                continue;
+            }
             match self.assign(POLICY, round, assignment) {
                 Ok(()) => {
                     left.remove(&request);
                 }
-                Err(Wrong::Outdated) => {}
-                Err(Wrong::Broken(why)) => {
-                    count += 1;
-                    broken.get_or_insert_with(|| format!("request {request} to worker number {dense}: {why}"));
-                }
+                Err(Wrong::Outdated) => refused.workers.push(dense),
+                Err(Wrong::Broken(why)) => refused.broken(request, dense, why),
             }
         }
-        if let Some(first) = broken {
-            let note = format!("{count} assignments refused, the first: {first}");
+        if let Some(first) = refused.first {
+            let note = format!("{} assignments refused, the first: {first}", refused.count);
             self.note(CORE, "policy.refused", Subject::Plugin(policy.to_owned()), note);
         }
         for wait in plan.waits {
@@ -184,10 +200,14 @@ impl Dispatcher {
         for request in left {
             self.matcher.declined(request);
         }
+        // Others were left waiting because these seemed to be taken.
+        for dense in refused.workers {
+            self.matcher.look_again(dense);
+        }
         self.wake_at(plan.wake_at);
     }
 
-    fn wake_at(&mut self, wake_at: Option<grove_domain::moment::Timestamp>) {
+    fn wake_at(&mut self, wake_at: Option<Timestamp>) {
         if let Some(old) = self.policy.wake_at.take() {
             self.timers.remove(old, Due::Policy);
         }
@@ -201,37 +221,21 @@ impl Dispatcher {
 
     /// Takes one assignment, if it holds now.
     fn assign(&mut self, actor: &str, round: &Round, assignment: Assignment) -> Result<(), Wrong> {
-        let demand = round.demands.iter().find(|demand| demand.request == assignment.request);
-        let demand = demand.ok_or(Wrong::Broken("the request was not asked about"))?;
-        let set = usize::try_from(demand.set).ok().and_then(|set| round.candidate_sets.get(set));
-        if !set.is_some_and(|set| set.binary_search(&assignment.worker).is_ok()) {
-            return Err(Wrong::Broken("the worker is not among the request's candidates"));
-        }
-        let id = self.matcher.worker_of(assignment.worker).ok_or(Wrong::Outdated)?;
+        let (id, dense) = (assignment.request, assignment.worker);
         let now = self.clock.now();
-        let request = self.farm.request(assignment.request).ok_or(Wrong::Outdated)?;
-        let candidate = self.farm.worker(id).ok_or(Wrong::Outdated)?;
-        if !request.is_due(now) {
-            return Err(Wrong::Outdated);
+        let due = self.farm.request(id).is_some_and(|request| request.is_due(now));
+        let worker = self.matcher.worker_of(dense);
+        match worker {
+            Some(worker) if due && self.matcher.fits(id, dense) => {
+                self.reserve(actor, id, worker, assignment);
+                Ok(())
+            }
+            _ if offered(round, id, dense) => Err(Wrong::Outdated),
+            _ => Err(Wrong::Broken("the worker is not among the request's candidates")),
         }
-        if candidate.state != worker::State::Idle
-            || !request.spec.owner.groups.may_use(candidate.groups())
-            || !self.matcher.fits(&request.spec, candidate.id)
-        {
-            return Err(Wrong::Outdated);
-        }
-        let request = request.id;
-        self.reserve(actor, request, id, assignment);
-        Ok(())
     }
 
-    fn reserve(
-        &mut self,
-        actor: &str,
-        request: RequestId,
-        worker: grove_domain::id::WorkerId,
-        assignment: Assignment,
-    ) {
+    fn reserve(&mut self, actor: &str, request: RequestId, worker: WorkerId, assignment: Assignment) {
         // Both rows were looked at just now, in this very turn: neither machine can refuse.
         let reserved = self.apply_request(actor, request, request::Event::Reserve(worker));
         let matched = self.apply_worker(actor, worker, worker::Event::Matched { request }, None);
@@ -241,4 +245,11 @@ impl Dispatcher {
         self.policy.waits.remove(&request);
         self.policy.told.started(worker, assignment);
     }
+}
+
+/// Whether the round offered this worker to this request.
+fn offered(round: &Round, request: RequestId, dense: u32) -> bool {
+    let demand = round.demands.iter().find(|demand| demand.request == request);
+    let set = demand.and_then(|demand| usize::try_from(demand.set).ok());
+    set.and_then(|set| round.candidate_sets.get(set)).is_some_and(|set| set.contains(&dense))
 }

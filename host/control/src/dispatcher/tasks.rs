@@ -19,7 +19,8 @@ impl Dispatcher {
     /// Queues the task that `worker` names as its live one.
     pub(super) fn start_task(&mut self, worker: &Arc<Worker>, kind: TaskKind, request: Option<RequestId>) {
         let Some((id, _)) = worker.task else { return };
-        let timeout = SignedDuration::try_from(self.settings.timeouts.of(kind)).unwrap_or(SignedDuration::MAX);
+        let timeout =
+            SignedDuration::try_from(self.settings.timeouts.of(kind)).unwrap_or(SignedDuration::MAX);
         let spec = TaskSpec {
             kind,
             worker: worker.id,
@@ -78,7 +79,8 @@ impl Dispatcher {
         if result.plugin_died
             && let Err(failure) = &result.outcome
         {
-            let note = format!("{} on worker {}: {}", task.spec.kind.name(), task.spec.worker, failure.reason);
+            let note =
+                format!("{} on worker {}: {}", task.spec.kind.name(), task.spec.worker, failure.reason);
             self.note(CORE, "plugin.failed", Subject::Plugin(result.driver.clone()), note);
         }
         let (outcome, opened) = match result.outcome {

@@ -80,8 +80,9 @@ fn nothing_matches(seen: &Explanation) -> String {
         );
     }
     match &seen.best_unmet {
-        Some((term, others)) => format!(
-            "no registered worker has everything it wants; {others} have all but {term}"
+        Some(unmet) => format!(
+            "no registered worker has everything it wants; {} have all but {}",
+            unmet.others_met_by, unmet.term
         ),
         None => "no registered worker has what it wants".to_owned(),
     }

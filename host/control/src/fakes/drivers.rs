@@ -34,6 +34,7 @@ pub enum Behaviour {
 #[derive(Clone, Default)]
 pub struct FakeDrivers {
     shared: Arc<Mutex<Shared>>,
+    life: CancellationToken,
 }
 
 #[derive(Default)]
@@ -42,12 +43,22 @@ struct Shared {
     calls: Vec<(WorkerId, &'static str)>,
     active: HashMap<WorkerId, usize>,
     most_active: usize,
+    alive: CancellationToken,
 }
 
 impl FakeDrivers {
     /// From now on `call` behaves so, on this worker or on all.
     pub fn behave(&self, worker: Option<WorkerId>, call: &str, behaviour: Behaviour) {
         self.shared.lock().behaviours.insert((worker, call.to_owned()), behaviour);
+    }
+
+    /// The same drivers for the next life; calls of the life before it never return.
+    pub(super) fn next_life(&self) -> Self {
+        let mut shared = self.shared.lock();
+        shared.alive.cancel();
+        shared.active.clear();
+        shared.alive = CancellationToken::new();
+        Self { shared: self.shared.clone(), life: shared.alive.clone() }
     }
 
     /// Calls so far, in the order they began.
@@ -67,7 +78,8 @@ impl Drivers for FakeDrivers {
     }
 
     fn validate(&self, _driver: &str, config: &str) -> BoxFuture<'static, Result<(), String>> {
-        let verdict = if config.contains("\"bad\"") { Err("field bad: not wanted".to_owned()) } else { Ok(()) };
+        let verdict =
+            if config.contains("\"bad\"") { Err("field bad: not wanted".to_owned()) } else { Ok(()) };
         std::future::ready(verdict).boxed()
     }
 
@@ -76,13 +88,18 @@ impl Drivers for FakeDrivers {
             let reason = format!("no driver {driver}");
             return Err(Failure { kind: FailureKind::Config, reason });
         }
-        Ok(Box::new(FakeDriver { worker: target.worker, shared: self.shared.clone() }))
+        Ok(Box::new(FakeDriver {
+            worker: target.worker,
+            shared: self.shared.clone(),
+            life: self.life.clone(),
+        }))
     }
 }
 
 struct FakeDriver {
     worker: WorkerId,
     shared: Arc<Mutex<Shared>>,
+    life: CancellationToken,
 }
 
 impl Driver for FakeDriver {
@@ -93,6 +110,10 @@ impl Driver for FakeDriver {
         cancel: CancellationToken,
     ) -> BoxFuture<'a, Result<Reply, CallError>> {
         let name = name_of(&call);
+        let life = self.life.clone();
+        if life.is_cancelled() {
+            return std::future::pending().boxed();
+        }
         let behaviour = {
             let mut shared = self.shared.lock();
             shared.calls.push((self.worker, name));
@@ -108,6 +129,7 @@ impl Driver for FakeDriver {
         async move {
             let result = tokio::select! {
                 biased;
+                () = life.cancelled() => std::future::pending().await,
                 () = cancel.cancelled() => Err(CallError::Cancelled),
                 result = act(behaviour, &call) => result,
                 () = tokio::time::sleep(deadline) => Err(CallError::Failed {

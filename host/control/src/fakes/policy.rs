@@ -78,7 +78,8 @@ impl Session {
         let mut plan = Plan::default();
         for (request, set) in &ask.demands {
             let candidates = ask.candidate_sets.get(*set as usize).into_iter().flatten();
-            let best = candidates.filter(|dense| !taken.contains(*dense)).min_by_key(|dense| &self.ranks[dense]);
+            let best =
+                candidates.filter(|dense| !taken.contains(*dense)).min_by_key(|dense| self.ranks.get(*dense));
             if let Some(&worker) = best {
                 taken.insert(worker);
                 let reason = "least capable".to_owned();

@@ -49,7 +49,9 @@ impl Keys for FakeKeys {
     fn take(&self) -> BoxFuture<'static, Result<KeyPair, String>> {
         let number = self.taken.fetch_add(1, Ordering::Relaxed) + 1;
         ready(Ok(KeyPair {
-            private_pem: format!("-----BEGIN RSA PRIVATE KEY-----\n{number}\n-----END RSA PRIVATE KEY-----\n"),
+            private_pem: format!(
+                "-----BEGIN RSA PRIVATE KEY-----\n{number}\n-----END RSA PRIVATE KEY-----\n"
+            ),
             public_line: format!("ssh-rsa AAAA{number} grove"),
         }))
         .boxed()

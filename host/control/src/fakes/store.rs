@@ -16,15 +16,17 @@ use parking_lot::Mutex;
 
 use crate::ports::{Committed, EventQuery, Store, StoreError, TaskQuery};
 
-/// Rows in memory.
+/// Rows in memory, seen by one life of a controller.
 #[derive(Clone, Default)]
 pub struct MemoryStore {
     rows: Arc<Mutex<Rows>>,
+    life: u64,
 }
 
 #[derive(Default)]
 struct Rows {
     epoch: u64,
+    life: u64,
     broken: Option<String>,
     workers: BTreeMap<WorkerId, Arc<Worker>>,
     requests: BTreeMap<RequestId, Arc<Request>>,
@@ -40,9 +42,15 @@ impl MemoryStore {
         self.rows.lock().broken = error.map(str::to_owned);
     }
 
-    /// How often it was loaded.
-    pub fn lives(&self) -> u64 {
-        self.rows.lock().epoch
+    /// The same rows for the next life; the lives before it are refused everything.
+    pub(super) fn next_life(&self) -> Self {
+        let mut rows = self.rows.lock();
+        rows.life += 1;
+        Self { rows: self.rows.clone(), life: rows.life }
+    }
+
+    pub(super) fn life(&self) -> u64 {
+        self.life
     }
 
     /// Every stored worker.
@@ -67,12 +75,15 @@ impl MemoryStore {
 }
 
 impl Rows {
-    fn ready(&self) -> Result<(), StoreError> {
+    fn ready(&self, life: u64) -> Result<(), StoreError> {
+        if life != self.life {
+            return Err(StoreError("this controller is dead".to_owned()));
+        }
         self.broken.clone().map_or(Ok(()), |error| Err(StoreError(error)))
     }
 
-    fn commit(&mut self, batch: Batch) -> Result<(), StoreError> {
-        self.ready()?;
+    fn commit(&mut self, batch: Batch, life: u64) -> Result<(), StoreError> {
+        self.ready(life)?;
         if batch.epoch != self.epoch {
             return Err(StoreError("a batch of an older load".to_owned()));
         }
@@ -112,7 +123,7 @@ impl Rows {
 impl Store for MemoryStore {
     fn load(&self) -> BoxFuture<'static, Result<Loaded, StoreError>> {
         let mut rows = self.rows.lock();
-        if let Err(error) = rows.ready() {
+        if let Err(error) = rows.ready(self.life) {
             return ready(Err(error)).boxed();
         }
         rows.epoch += 1;
@@ -134,7 +145,7 @@ impl Store for MemoryStore {
     }
 
     fn commit(&self, batch: Batch, committed: Committed) {
-        let result = self.rows.lock().commit(batch);
+        let result = self.rows.lock().commit(batch, self.life);
         committed(result);
     }
 

@@ -82,7 +82,7 @@ impl Told {
     }
 
     /// A new session knows nothing: everything from the beginning.
-    pub(crate) fn from_the_beginning<'a>(
+    pub(crate) fn begin_anew<'a>(
         &mut self,
         workers: impl Iterator<Item = (u32, &'a Arc<Worker>)>,
         request: impl Fn(RequestId) -> Option<Arc<Request>>,

@@ -41,7 +41,6 @@ pub(super) async fn execute(tools: &Tools, start: &Start, cancel: &CancellationT
     };
     Some(TaskResult {
         task: start.task.id,
-        worker: start.worker.id,
         driver: start.worker.registration.driver.clone(),
         outcome,
         plugin_died,
@@ -101,7 +100,9 @@ impl Work<'_> {
         }
         let (private_key, authorized_keys) = if request.spec.keys.is_empty() {
             self.watch.step("take session key");
-            let pair = until_cancelled(self.cancel, self.ends, self.tools.keys.take()).await?.map_err(environment)?;
+            let pair = until_cancelled(self.cancel, self.ends, self.tools.keys.take())
+                .await?
+                .map_err(environment)?;
             (Some(pair.private_pem), vec![pair.public_line])
         } else {
             (None, request.spec.keys.clone())

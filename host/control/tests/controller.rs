@@ -1,0 +1,3 @@
+//! The controller against surroundings in memory, on paused time.
+
+mod support;
