@@ -1,0 +1,394 @@
+//! The matcher against a model that tries every request with every worker.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use grove_domain::capability::Map;
+use grove_domain::group::OwnerGroups;
+use grove_domain::id::{RequestId, WorkerId};
+use grove_domain::matching::{Matcher, Round, RoundLimits, builtin};
+use grove_domain::request::{Priority, Request};
+use grove_domain::wants::{Term, Wants};
+use grove_domain::worker::{State, Worker};
+use proptest::prelude::*;
+
+use crate::fixtures::{idle, request, with_capabilities, worker_id};
+
+/// What is known, without any index.
+#[derive(Default)]
+struct Model {
+    workers: BTreeMap<WorkerId, Worker>,
+    requests: BTreeMap<RequestId, Request>,
+    own_keys: BTreeSet<String>,
+    /// Requests that were declined since the last news for them.
+    declined: BTreeSet<RequestId>,
+}
+
+impl Model {
+    fn queue(&self) -> Vec<&Request> {
+        let mut queue: Vec<_> = self.requests.values().collect();
+        queue.sort_by_key(|request| (request.priority, request.place, request.id));
+        queue
+    }
+
+    fn fits(&self, request: &Request, worker: &Worker) -> bool {
+        let own = |key: &str| self.own_keys.contains(key);
+        let capabilities = worker.capabilities.effective();
+        let wants = match &request.spec.wants {
+            Wants::Exact(None) => true,
+            Wants::Exact(Some(wanted)) => {
+                wanted.iter().all(|(key, value)| own(key) || capabilities.get(key) == Some(value))
+            }
+            Wants::Terms(terms) => terms.iter().all(|term| own(term.key()) || term.matches(capabilities)),
+        };
+        wants && request.spec.owner.groups.may_use(worker.groups())
+    }
+
+    fn candidates(&self, request: &Request) -> Vec<WorkerId> {
+        let idle = self.workers.values().filter(|worker| worker.state == State::Idle);
+        let mut fitting: Vec<_> = idle.filter(|worker| self.fits(request, worker)).collect();
+        let weight = |worker: &Worker| worker.capabilities.effective().len() + worker.groups().len();
+        fitting.sort_by_key(|worker| (weight(worker), worker.id));
+        fitting.iter().map(|worker| worker.id).collect()
+    }
+
+    /// The ancestor's rule, word for word: the queue from the top, each request gets the least capable that is left.
+    fn boruta(&self) -> BTreeMap<RequestId, WorkerId> {
+        let mut given = BTreeMap::new();
+        for request in self.queue() {
+            let taken: BTreeSet<_> = given.values().copied().collect();
+            if let Some(worker) = self.candidates(request).into_iter().find(|worker| !taken.contains(worker)) {
+                given.insert(request.id, worker);
+            }
+        }
+        given
+    }
+
+    /// A worker is idle now, or something of an idle worker changed.
+    fn news(&mut self, worker: &Worker) {
+        if worker.state == State::Idle {
+            let concerned = self.requests.values().filter(|request| self.fits(request, worker));
+            let concerned: Vec<_> = concerned.map(|request| request.id).collect();
+            concerned.iter().for_each(|request| {
+                self.declined.remove(request);
+            });
+        }
+    }
+}
+
+/// The matcher and the model, kept in step.
+#[derive(Default)]
+struct Pair {
+    model: Model,
+    matcher: Matcher,
+    numbers: BTreeMap<WorkerId, u32>,
+    last_place: u64,
+}
+
+impl Pair {
+    fn put_worker(&mut self, worker: Worker) {
+        self.matcher.put_worker(&worker);
+        let same = |former: &Worker| {
+            former.state == worker.state
+                && former.capabilities.effective() == worker.capabilities.effective()
+                && former.groups() == worker.groups()
+        };
+        if !self.model.workers.get(&worker.id).is_some_and(same) {
+            self.model.news(&worker);
+        }
+        self.model.workers.insert(worker.id, worker);
+        self.check_numbers();
+    }
+
+    fn remove_worker(&mut self, worker: WorkerId) {
+        self.matcher.remove_worker(worker);
+        self.model.workers.remove(&worker);
+        self.numbers.remove(&worker);
+        self.check_numbers();
+    }
+
+    fn put_request(&mut self, request: Request) {
+        self.matcher.put_request(&request);
+        let former = self.model.requests.get(&request.id);
+        if former.is_none_or(|former| (former.priority, former.place) != (request.priority, request.place)) {
+            self.model.declined.remove(&request.id);
+        }
+        self.model.requests.insert(request.id, request);
+    }
+
+    fn remove_request(&mut self, request: RequestId) {
+        self.matcher.remove_request(request);
+        self.model.requests.remove(&request);
+        self.model.declined.remove(&request);
+    }
+
+    fn check_numbers(&mut self) {
+        for worker in self.model.workers.keys() {
+            let dense = self.matcher.dense(*worker).expect("every registered worker has a number");
+            assert_eq!(self.matcher.worker_of(dense), Some(*worker));
+            assert_eq!(*self.numbers.entry(*worker).or_insert(dense), dense, "numbers are stable");
+        }
+    }
+
+    /// A round, with all that must be true of any.
+    fn round(&mut self, limits: RoundLimits) -> Round {
+        let worked = self.matcher.has_work();
+        let round = self.matcher.round(limits);
+        assert!(worked || round.demands.is_empty(), "there was work after all");
+        assert!(limits.max_demands == 0 || round.demands.len() <= limits.max_demands);
+        let rank = |id: RequestId| {
+            let request = &self.model.requests[&id];
+            (request.priority, request.place, id)
+        };
+        assert!(round.demands.is_sorted_by_key(|demand| rank(demand.request)), "demands come in queue order");
+        let mut per_set = BTreeMap::<u32, usize>::new();
+        for demand in &round.demands {
+            let mut expected = self.model.candidates(&self.model.requests[&demand.request]);
+            if limits.max_candidates > 0 {
+                expected.truncate(limits.max_candidates);
+            }
+            let set = &round.candidate_sets[demand.set as usize];
+            let shown: Vec<_> = set.iter().map(|dense| self.matcher.worker_of(*dense).unwrap()).collect();
+            assert_eq!(shown, expected, "request {} of {:?}", demand.request, self.model.queue());
+            let demands = per_set.entry(demand.set).or_default();
+            *demands += 1;
+            assert!(*demands <= set.len(), "more demands of a class than candidates");
+            if limits.max_candidates == 0 {
+                assert!(!self.model.declined.contains(&demand.request), "asked again without news");
+            }
+        }
+        round
+    }
+
+    fn serve(&mut self, request: RequestId, worker: u32) {
+        let id = self.matcher.worker_of(worker).unwrap();
+        let mut taken = self.model.workers[&id].clone();
+        assert_eq!(taken.state, State::Idle, "a worker was given twice");
+        assert!(self.model.fits(&self.model.requests[&request], &taken));
+        taken.state = State::Running;
+        self.remove_request(request);
+        self.put_worker(taken);
+    }
+
+    /// Rounds by the built-in rule until there is no more work: the same as the ancestor's rule.
+    fn settle_by_builtin(&mut self, limits: RoundLimits) {
+        let declined = !self.model.declined.is_empty();
+        if declined {
+            self.matcher.wake();
+            self.model.declined.clear();
+        }
+        let expected = self.model.boruta();
+        let mut given = BTreeMap::new();
+        let mut rounds = 0;
+        while self.matcher.has_work() {
+            let round = self.round(limits);
+            for assignment in builtin(&self.matcher, &round) {
+                given.insert(assignment.request, self.matcher.worker_of(assignment.worker).unwrap());
+                self.serve(assignment.request, assignment.worker);
+            }
+            rounds += 1;
+            assert!(rounds < 500, "rounds without end");
+        }
+        if limits.max_candidates == 0 {
+            assert_eq!(given, expected);
+        }
+        let left = self.model.requests.values().find(|request| !self.model.candidates(request).is_empty());
+        assert!(left.is_none(), "{left:?} could be served");
+    }
+
+    /// Rounds of a policy that serves and declines as `whims` say, until there is no more work. Meanwhile the farm
+    /// changes as `changes` say: each takes place between a round and the answer to it.
+    fn settle_by_whims(&mut self, limits: RoundLimits, whims: &[bool], changes: &[Change]) {
+        let mut whims = whims.iter().copied().cycle();
+        let mut changes = changes.iter();
+        let mut rounds = 0;
+        while self.matcher.has_work() {
+            let round = self.round(limits);
+            let before = self.model.workers.clone();
+            let mut news = BTreeSet::new();
+            if let Some(change) = changes.next() {
+                self.change(change);
+                news = self.heard(&before);
+            }
+            for demand in &round.demands {
+                let Some(request) = self.model.requests.get(&demand.request) else { continue };
+                let still = |dense: &&u32| {
+                    let worker = self.matcher.worker_of(**dense).and_then(|id| self.model.workers.get(&id));
+                    worker.is_some_and(|worker| worker.state == State::Idle && self.model.fits(request, worker))
+                };
+                let candidate = round.candidate_sets[demand.set as usize].iter().find(still).copied();
+                match candidate.filter(|_| whims.next().unwrap_or_default()) {
+                    Some(worker) => self.serve(demand.request, worker),
+                    None => {
+                        self.matcher.declined(demand.request);
+                        if !news.contains(&demand.request) {
+                            self.model.declined.insert(demand.request);
+                        }
+                    }
+                }
+            }
+            rounds += 1;
+            assert!(rounds < 2000, "rounds without end");
+        }
+        for request in self.model.requests.values() {
+            if !self.model.candidates(request).is_empty() {
+                assert!(self.model.declined.contains(&request.id), "nobody asked for {request:?}");
+            }
+        }
+    }
+
+    /// Requests for which the change of workers since `before` was news.
+    fn heard(&self, before: &BTreeMap<WorkerId, Worker>) -> BTreeSet<RequestId> {
+        let changed = |worker: &&Worker| before.get(&worker.id) != Some(*worker) && worker.state == State::Idle;
+        let changed: Vec<_> = self.model.workers.values().filter(changed).collect();
+        let concerned = |request: &&Request| changed.iter().any(|worker| self.model.fits(request, worker));
+        self.model.requests.values().filter(concerned).map(|request| request.id).collect()
+    }
+
+    fn change(&mut self, change: &Change) {
+        match change {
+            Change::Worker { number, state, capabilities, groups } => {
+                let groups: Vec<_> = groups.iter().map(String::as_str).collect();
+                let mut worker = with_capabilities(&idle(u128::from(*number), &[], &groups), capabilities.clone());
+                worker.state = *state;
+                self.put_worker(worker);
+            }
+            Change::State { number, state } => {
+                if let Some(worker) = self.model.workers.get(&worker_id(u128::from(*number))) {
+                    self.put_worker(Worker { state: *state, ..worker.clone() });
+                }
+            }
+            Change::RemoveWorker { number } => self.remove_worker(worker_id(u128::from(*number))),
+            Change::Request { number, priority, groups, wants } => {
+                self.last_place += 1;
+                let id = RequestId(u64::from(*number));
+                if !self.model.requests.contains_key(&id) {
+                    let mut new = request(id.0, *priority, groups.clone(), wants.clone());
+                    new.place = self.last_place;
+                    self.put_request(new);
+                }
+            }
+            Change::Reput { number, priority, moved } => {
+                if let Some(known) = self.model.requests.get(&RequestId(u64::from(*number))) {
+                    let mut changed = known.clone();
+                    if *moved {
+                        self.last_place += 1;
+                        changed.place = self.last_place;
+                        changed.priority = Priority::new(*priority).unwrap();
+                    }
+                    self.put_request(changed);
+                }
+            }
+            Change::RemoveRequest { number } => self.remove_request(RequestId(u64::from(*number))),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Worker { number: u8, state: State, capabilities: Map, groups: Vec<String> },
+    State { number: u8, state: State },
+    RemoveWorker { number: u8 },
+    Request { number: u8, priority: u8, groups: OwnerGroups, wants: Wants },
+    Reput { number: u8, priority: u8, moved: bool },
+    RemoveRequest { number: u8 },
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Change(Change),
+    OwnKeys(BTreeSet<String>),
+    Wake,
+    Builtin(RoundLimits),
+    Whims(RoundLimits, Vec<bool>, Vec<Change>),
+}
+
+fn state() -> impl Strategy<Value = State> {
+    prop_oneof![4 => Just(State::Idle), 3 => prop::sample::select(State::ALL.to_vec())]
+}
+
+fn groups() -> impl Strategy<Value = Vec<String>> {
+    prop::collection::vec(prop::sample::select(vec!["g".to_owned(), "h".to_owned()]), 0..3)
+}
+
+fn offers() -> impl Strategy<Value = Map> {
+    let value = prop::sample::select(vec!["1", "2", "1,2", "1..3", "2..", "x", "x,y", "", " 1"]);
+    let key = prop::sample::select(vec!["a", "b", "c"]);
+    prop::collection::btree_map(key.prop_map(str::to_owned), value.prop_map(str::to_owned), 0..4)
+}
+
+fn wants() -> impl Strategy<Value = Wants> {
+    let terms = vec![
+        "a", "!a", "a=1", "a=2", "a!=1", "a=1,2", "a=2..", "a!=2..", "a=\"1,2\"", "a=x", "b", "b=1", "b=x,y", "b=..2", "!b",
+        "c=\"\"", "c=1", "UUID", "UUID=00000000-0000-0000-0000-000000000001",
+    ];
+    let terms = prop::collection::vec(prop::sample::select(terms), 0..4)
+        .prop_map(|terms| Wants::Terms(terms.into_iter().map(|term| Term::parse(term).unwrap()).collect()));
+    let exact = prop::option::of(offers()).prop_map(Wants::Exact);
+    prop_oneof![3 => terms, 1 => exact]
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let owner = prop_oneof![1 => Just(OwnerGroups::All), 2 => groups().prop_map(OwnerGroups::Some)];
+    prop_oneof![
+        4 => (0u8..8, state(), offers(), groups())
+            .prop_map(|(number, state, capabilities, groups)| Change::Worker { number, state, capabilities, groups }),
+        4 => (0u8..8, state()).prop_map(|(number, state)| Change::State { number, state }),
+        1 => (0u8..8).prop_map(|number| Change::RemoveWorker { number }),
+        6 => (1u8..20, 1u8..4, owner, wants())
+            .prop_map(|(number, priority, groups, wants)| Change::Request { number, priority, groups, wants }),
+        2 => (1u8..20, 1u8..4, any::<bool>())
+            .prop_map(|(number, priority, moved)| Change::Reput { number, priority, moved }),
+        1 => (1u8..20).prop_map(|number| Change::RemoveRequest { number }),
+    ]
+}
+
+fn limits() -> impl Strategy<Value = RoundLimits> {
+    (0usize..4, prop_oneof![3 => Just(0usize), 1 => 1usize..3])
+        .prop_map(|(max_demands, max_candidates)| RoundLimits { max_demands, max_candidates })
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let keys = prop::collection::btree_set(prop::sample::select(vec!["a".to_owned(), "b".to_owned()]), 0..3);
+    prop_oneof![
+        30 => change().prop_map(Op::Change),
+        1 => keys.prop_map(Op::OwnKeys),
+        1 => Just(Op::Wake),
+        2 => limits().prop_map(Op::Builtin),
+        3 => (limits(), prop::collection::vec(any::<bool>(), 1..5), prop::collection::vec(change(), 0..4))
+            .prop_map(|(limits, whims, changes)| Op::Whims(limits, whims, changes)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_matcher_does_what_trying_everything_would(ops in prop::collection::vec(op(), 1..80)) {
+        let mut pair = Pair::default();
+        for op in ops {
+            match op {
+                Op::Change(change) => pair.change(&change),
+                Op::OwnKeys(keys) => {
+                    pair.matcher.set_own_keys(keys.clone());
+                    if pair.model.own_keys != keys {
+                        pair.model.declined.clear();
+                    }
+                    pair.model.own_keys = keys;
+                }
+                Op::Wake => {
+                    pair.matcher.wake();
+                    pair.model.declined.clear();
+                }
+                Op::Builtin(limits) => pair.settle_by_builtin(limits),
+                Op::Whims(limits, whims, changes) => pair.settle_by_whims(limits, &whims, &changes),
+            }
+        }
+        pair.settle_by_builtin(RoundLimits::default());
+        for request in pair.model.requests.values() {
+            let explained = pair.matcher.explain(&request.spec.owner.groups, &request.spec.wants);
+            let fitting = pair.model.workers.values().filter(|worker| pair.model.fits(request, worker));
+            prop_assert_eq!(explained.matching, fitting.count());
+            prop_assert_eq!(explained.by_state.values().sum::<usize>(), explained.matching);
+        }
+    }
+}
