@@ -1,0 +1,78 @@
+//! What runs on the board. The scripts take everything that varies as positional arguments, so that no value is ever
+//! read as shell.
+
+use grove_plugin::driver::ssh::Command;
+use grove_plugin::driver::{Board, Failure};
+
+use crate::config::Config;
+
+macro_rules! script {
+    ($name:literal) => {
+        concat!(include_str!("scripts/common.sh"), "\n", include_str!(concat!("scripts/", $name, ".sh")))
+    };
+}
+
+/// `authorize SESSION LOGIN PATH`, keys on stdin.
+pub const AUTHORIZE: &str = script!("authorize");
+/// `revoke SESSION LOGIN PATH PROC`
+pub const REVOKE: &str = script!("revoke");
+/// `recreate SESSION LOGIN PROC`
+pub const RECREATE: &str = script!("recreate");
+/// `inventory ROOT`
+pub const INVENTORY: &str = script!("inventory");
+
+/// The status with which a script says that the config is at fault.
+const WRONG_CONFIG: i32 = 78;
+const PROC: &str = "/proc";
+
+/// Lets exactly these keys in.
+///
+/// # Errors
+/// Why they are not.
+pub fn authorize(board: &Board<Config>, keys: Vec<u8>) -> Result<(), Failure> {
+    let Config { user, .. } = &board.config;
+    let script =
+        Command::script(AUTHORIZE).arg(board.config.session_user()).arg(user).arg(board.config.key_file());
+    run(&script.stdin(keys)).map(drop)
+}
+
+/// Lets nobody in.
+///
+/// # Errors
+/// Why someone may still be in.
+pub fn revoke(board: &Board<Config>) -> Result<(), Failure> {
+    let Config { user, .. } = &board.config;
+    let script =
+        Command::script(REVOKE).arg(board.config.session_user()).arg(user).arg(board.config.key_file());
+    run(&script.arg(PROC)).map(drop)
+}
+
+/// Makes the session user anew.
+///
+/// # Errors
+/// Why they are not.
+pub fn recreate(board: &Board<Config>) -> Result<(), Failure> {
+    let Config { user, .. } = &board.config;
+    run(&Command::script(RECREATE).arg(board.config.session_user()).arg(user).arg(PROC)).map(drop)
+}
+
+/// What the board is made of, as JSON.
+///
+/// # Errors
+/// Why it cannot be read.
+pub fn inventory() -> Result<String, Failure> {
+    let json = run(&Command::script(INVENTORY).arg(""))?;
+    let json = String::from_utf8_lossy(&json);
+    let json: serde_json::Value = serde_json::from_str(&json)
+        .map_err(|error| Failure::device(format!("the board's inventory is not JSON: {error}")))?;
+    Ok(json.to_string())
+}
+
+fn run(script: &Command) -> Result<Vec<u8>, Failure> {
+    let output = script.output()?;
+    match output.status {
+        0 => Ok(output.stdout),
+        WRONG_CONFIG => Err(Failure::Config(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+        _ => Err(Failure::Device(output.failed())),
+    }
+}
