@@ -29,7 +29,11 @@ pub(crate) fn map(pairs: &[(&str, &str)]) -> Map {
 }
 
 pub(crate) fn registration(pairs: &[(&str, &str)]) -> Registration {
-    Registration { driver: "ssh".to_owned(), driver_config: "{}".to_owned(), capabilities: Arc::new(map(pairs)) }
+    Registration {
+        driver: "ssh".to_owned(),
+        driver_config: "{}".to_owned(),
+        capabilities: Arc::new(map(pairs)),
+    }
 }
 
 /// An IDLE worker.

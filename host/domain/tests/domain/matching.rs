@@ -177,7 +177,8 @@ fn what_a_round_cannot_hold_is_left_for_the_next() {
 
 #[test]
 fn a_cut_set_holds_the_least_capable_and_the_rest_is_shown_when_one_of_them_is_taken() {
-    let workers = [idle(1, &[("a", "1"), ("b", "1")], &[]), idle(2, &[("a", "1")], &[]), idle(3, &[("a", "1")], &[])];
+    let workers =
+        [idle(1, &[("a", "1"), ("b", "1")], &[]), idle(2, &[("a", "1")], &[]), idle(3, &[("a", "1")], &[])];
     let mut matcher = matcher(&workers);
     matcher.put_request(&wish(1, 8, &["a"]));
     matcher.put_request(&wish(2, 8, &["a=1"]));
@@ -185,7 +186,8 @@ fn a_cut_set_holds_the_least_capable_and_the_rest_is_shown_when_one_of_them_is_t
     let shown = |matcher: &mut Matcher| {
         let round = matcher.round(one);
         let sets = round.candidate_sets.iter();
-        let workers = sets.map(|set| set.iter().map(|dense| matcher.worker_of(*dense).unwrap().0.as_u128()).collect());
+        let workers =
+            sets.map(|set| set.iter().map(|dense| matcher.worker_of(*dense).unwrap().0.as_u128()).collect());
         (demanded(&round), workers.collect::<Vec<Vec<_>>>())
     };
     assert_eq!(shown(&mut matcher), (vec![1, 2], vec![vec![2], vec![2]]));
