@@ -1,0 +1,178 @@
+//! Reads, on connections of their own: they see what is committed and never wait for writes.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use grove_domain::event::{Event, Subject};
+use grove_domain::id::{RequestId, TaskId, WorkerId};
+use grove_domain::task::{Phase, Task, TaskKind};
+use rusqlite::{Connection, OpenFlags, Row, ToSql, params_from_iter};
+
+use crate::error::StoreError;
+use crate::rows::{self, Count, Id, TASKS};
+
+/// Most rows of one answer, whatever is asked for.
+pub const MAX_PAGE: usize = 10_000;
+
+/// Which tasks: all that are given must hold.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TaskQuery {
+    /// Of this worker.
+    pub worker: Option<WorkerId>,
+    /// Of this request.
+    pub request: Option<RequestId>,
+    /// Of this kind.
+    pub kind: Option<TaskKind>,
+    /// In this phase.
+    pub phase: Option<Phase>,
+    /// Older than this one: the last of the page before.
+    pub before: Option<TaskId>,
+    /// At most so many, and never more than [`MAX_PAGE`].
+    pub limit: usize,
+}
+
+/// Which events: all that are given must hold.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct EventQuery {
+    /// After this place in the sequence.
+    pub after: u64,
+    /// About this.
+    pub subject: Option<Subject>,
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// At most so many, and never more than [`MAX_PAGE`].
+    pub limit: usize,
+}
+
+/// A bounded pool of read-only connections.
+pub(crate) struct Readers {
+    database: PathBuf,
+    most: usize,
+    pool: Mutex<Pool>,
+    returned: Condvar,
+}
+
+#[derive(Default)]
+struct Pool {
+    idle: Vec<Connection>,
+    lent: usize,
+}
+
+impl Readers {
+    pub(crate) fn new(database: &Path, most: usize) -> Self {
+        let database = database.to_owned();
+        Self { database, most: most.max(1), pool: Mutex::default(), returned: Condvar::new() }
+    }
+
+    /// Tasks, newest first.
+    pub(crate) fn tasks(&self, query: &TaskQuery) -> Result<Vec<Task>, StoreError> {
+        let mut list = List::new(TASKS.select());
+        list.only("worker =", query.worker.map(Id::from));
+        list.only("request =", query.request.map(|id| Count(id.0)));
+        list.only("kind =", query.kind.map(TaskKind::name));
+        list.only("phase =", query.phase.map(Phase::name));
+        list.only("id <", query.before.map(Id::from));
+        self.with(|connection| list.read(connection, "id DESC", query.limit, rows::task))
+    }
+
+    pub(crate) fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
+        let mut list = List::new(TASKS.select());
+        list.only("id =", Some(Id::from(id)));
+        self.with(|connection| list.read(connection, "id", 1, rows::task)).map(|mut tasks| tasks.pop())
+    }
+
+    /// Events, oldest first.
+    pub(crate) fn events(&self, query: &EventQuery) -> Result<Vec<Event>, StoreError> {
+        let mut list = List::new("SELECT * FROM events".to_owned());
+        list.only("subject =", query.subject.as_ref().map(Subject::to_string));
+        list.only("kind =", query.kind.clone());
+        list.only("seq >", Some(Count(query.after)));
+        self.with(|connection| list.read(connection, "seq", query.limit, rows::event))
+    }
+
+    /// A consistent copy into a file that is empty or does not exist.
+    pub(crate) fn copy_to(&self, file: &str) -> Result<(), StoreError> {
+        self.with(|connection| Ok(connection.execute("VACUUM INTO ?", [file]).map(drop)?))
+    }
+
+    /// Lends a connection; it comes back only when it is sound.
+    fn with<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut pool = self.lock();
+        while pool.lent >= self.most {
+            pool = self.returned.wait(pool).unwrap_or_else(PoisonError::into_inner);
+        }
+        pool.lent += 1;
+        let idle = pool.idle.pop();
+        drop(pool);
+        let lent = Lent(self);
+        let connection = match idle {
+            Some(connection) => connection,
+            None => self.connect()?,
+        };
+        let answer = read(&connection)?;
+        self.lock().idle.push(connection);
+        drop(lent);
+        Ok(answer)
+    }
+
+    fn connect(&self) -> Result<Connection, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.database, flags)?;
+        // The writer holds locks that readers meet for moments only, when the log starts over.
+        connection.busy_timeout(std::time::Duration::from_secs(10))?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(connection)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place in the pool; given back also when the read fails or panics.
+struct Lent<'a>(&'a Readers);
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.0.lock().lent -= 1;
+        self.0.returned.notify_one();
+    }
+}
+
+/// A select in the making.
+struct List {
+    sql: String,
+    values: Vec<Box<dyn ToSql>>,
+}
+
+impl List {
+    fn new(sql: String) -> Self {
+        Self { sql, values: Vec::new() }
+    }
+
+    fn only(&mut self, condition: &str, value: Option<impl ToSql + 'static>) {
+        if let Some(value) = value {
+            self.sql += if self.values.is_empty() { " WHERE " } else { " AND " };
+            self.sql += condition;
+            self.sql += " ?";
+            self.values.push(Box::new(value));
+        }
+    }
+
+    fn read<T>(
+        self,
+        connection: &Connection,
+        order: &str,
+        limit: usize,
+        read: impl Fn(&Row<'_>) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let sql = format!("{} ORDER BY {order} LIMIT {}", self.sql, limit.min(MAX_PAGE));
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(&self.values))?;
+        let mut page = Vec::new();
+        while let Some(row) = rows.next()? {
+            page.push(read(row)?);
+        }
+        Ok(page)
+    }
+}

@@ -1,0 +1,236 @@
+//! Entities as rows. Each table has one list of columns; its entity is bound and read in that order.
+
+mod event;
+mod request;
+mod task;
+mod worker;
+
+pub(crate) use event::{event, put_event};
+pub(crate) use request::{put_request, request};
+pub(crate) use task::{put_task, task};
+pub(crate) use worker::{put_worker, worker};
+
+use grove_domain::id::{TaskId, Uuid, WorkerId};
+use grove_domain::moment::Timestamp;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Value, ValueRef};
+use rusqlite::{Row, Statement, ToSql};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::StoreError;
+
+/// A table whose rows are entities with a revision.
+pub(crate) struct Table {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Columns that every write sets; the last one is the revision.
+    pub(crate) written: &'static [&'static str],
+    /// Columns that only the first write sets; the first one is the identity.
+    pub(crate) fixed: &'static [&'static str],
+}
+
+pub(crate) const WORKERS: Table = worker::TABLE;
+pub(crate) const REQUESTS: Table = request::TABLE;
+pub(crate) const TASKS: Table = task::TABLE;
+
+impl Table {
+    fn columns(&self) -> String {
+        [self.written, self.fixed].concat().join(", ")
+    }
+
+    pub(crate) fn insert(&self) -> String {
+        let marks = vec!["?"; self.written.len() + self.fixed.len()].join(", ");
+        format!("INSERT INTO {} ({}) VALUES ({marks})", self.name, self.columns())
+    }
+
+    /// Binds like [`Self::insert`] up to the identity, then the revision before.
+    pub(crate) fn update(&self) -> String {
+        let sets: Vec<String> = self.written.iter().map(|column| format!("{column} = ?")).collect();
+        format!("UPDATE {} SET {} WHERE id = ? AND revision = ?", self.name, sets.join(", "))
+    }
+
+    pub(crate) fn select(&self) -> String {
+        format!("SELECT {} FROM {}", self.columns(), self.name)
+    }
+}
+
+/// Binds the parameters of a statement one after the other.
+pub(crate) struct Binder<'a, 'c> {
+    statement: &'a mut Statement<'c>,
+    bound: usize,
+}
+
+impl<'a, 'c> Binder<'a, 'c> {
+    pub(crate) fn new(statement: &'a mut Statement<'c>) -> Self {
+        Self { statement, bound: 0 }
+    }
+
+    fn put(&mut self, value: impl ToSql) -> rusqlite::Result<()> {
+        self.bound += 1;
+        self.statement.raw_bind_parameter(self.bound, value)
+    }
+
+    fn null(&mut self, columns: usize) -> rusqlite::Result<()> {
+        (0..columns).try_for_each(|_| self.put(rusqlite::types::Null))
+    }
+
+    fn json(&mut self, value: &impl Serialize) -> rusqlite::Result<()> {
+        let text = serde_json::to_string(value)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        self.put(text)
+    }
+
+    fn json_or_null(&mut self, value: Option<&impl Serialize>) -> rusqlite::Result<()> {
+        match value {
+            Some(value) => self.json(value),
+            None => self.null(1),
+        }
+    }
+
+    /// Runs the statement; how many rows it wrote.
+    pub(crate) fn run(self) -> rusqlite::Result<usize> {
+        self.statement.raw_execute()
+    }
+}
+
+/// Reads the columns of a row one after the other.
+pub(crate) struct Cells<'a> {
+    row: &'a Row<'a>,
+    read: usize,
+    table: &'static str,
+}
+
+impl<'a> Cells<'a> {
+    fn new(row: &'a Row<'a>, table: &'static str) -> Self {
+        Self { row, read: 0, table }
+    }
+
+    fn take<T: FromSql>(&mut self) -> Result<T, StoreError> {
+        let cell = self.row.get_ref(self.read)?;
+        let value = T::column_result(cell).map_err(|error| self.wrong(error));
+        self.read += 1;
+        value
+    }
+
+    fn json<T: DeserializeOwned>(&mut self) -> Result<T, StoreError> {
+        let cell = self.row.get_ref(self.read)?;
+        let text = cell.as_str().map_err(|error| self.wrong(error))?;
+        let value = serde_json::from_str(text).map_err(|error| self.wrong(error));
+        self.read += 1;
+        value
+    }
+
+    fn json_or_null<T: DeserializeOwned>(&mut self) -> Result<Option<T>, StoreError> {
+        if self.row.get_ref(self.read)? == ValueRef::Null {
+            self.read += 1;
+            return Ok(None);
+        }
+        self.json().map(Some)
+    }
+
+    /// A word of a closed vocabulary.
+    fn word<T>(&mut self, known: impl Fn(&str) -> Option<T>) -> Result<T, StoreError> {
+        self.word_or_null(known)?.ok_or_else(|| self.wrong_at(self.read.saturating_sub(1), "it is empty"))
+    }
+
+    fn word_or_null<T>(&mut self, known: impl Fn(&str) -> Option<T>) -> Result<Option<T>, StoreError> {
+        let Some(word) = self.take::<Option<String>>()? else { return Ok(None) };
+        let unknown = || {
+            let problem = format!("this version knows no {word:?}");
+            self.wrong_at(self.read.saturating_sub(1), problem)
+        };
+        known(&word).ok_or_else(unknown).map(Some)
+    }
+
+    fn wrong(&self, problem: impl ToString) -> StoreError {
+        self.wrong_at(self.read, problem)
+    }
+
+    /// Names the row by its identity, wherever reading stopped.
+    fn wrong_at(&self, column: usize, problem: impl ToString) -> StoreError {
+        let statement: &Statement<'_> = self.row.as_ref();
+        let column = statement.column_name(column).unwrap_or("?").to_owned();
+        let identity = ["id", "seq"].into_iter().find_map(|name| self.row.get::<_, Value>(name).ok());
+        let identity = match identity {
+            Some(Value::Integer(number)) => number.to_string(),
+            Some(Value::Blob(bytes)) => match Uuid::from_slice(&bytes) {
+                Ok(id) => id.hyphenated().to_string(),
+                Err(_) => format!("{bytes:02x?}"),
+            },
+            other => format!("{other:?}"),
+        };
+        StoreError::row(format!("{} {identity}", self.table), format!("{column}: {}", problem.to_string()))
+    }
+}
+
+/// An instant as text.
+pub(crate) struct At(pub(crate) Timestamp);
+
+impl At {
+    pub(crate) fn text(&self) -> String {
+        format!("{:.9}", self.0)
+    }
+
+    pub(crate) fn parse(text: &str) -> Result<Timestamp, String> {
+        text.parse().map_err(|error| format!("{text:?} is no instant: {error}"))
+    }
+}
+
+impl ToSql for At {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Owned(Value::Text(self.text())))
+    }
+}
+
+impl FromSql for At {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Self::parse(value.as_str()?).map(Self).map_err(|error| FromSqlError::Other(error.into()))
+    }
+}
+
+/// A count. SQLite has 63 bits for it.
+pub(crate) struct Count(pub(crate) u64);
+
+impl ToSql for Count {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match i64::try_from(self.0) {
+            Ok(number) => Ok(ToSqlOutput::Owned(Value::Integer(number))),
+            Err(error) => Err(rusqlite::Error::ToSqlConversionFailure(Box::new(error))),
+        }
+    }
+}
+
+impl FromSql for Count {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let number = value.as_i64()?;
+        u64::try_from(number).map(Self).map_err(|_| FromSqlError::OutOfRange(number))
+    }
+}
+
+/// An identity as its 16 bytes.
+pub(crate) struct Id(pub(crate) Uuid);
+
+impl From<WorkerId> for Id {
+    fn from(id: WorkerId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<TaskId> for Id {
+    fn from(id: TaskId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl ToSql for Id {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.0.as_bytes())))
+    }
+}
+
+impl FromSql for Id {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let bytes = value.as_blob()?;
+        Uuid::from_slice(bytes).map(Self).map_err(|error| FromSqlError::Other(error.into()))
+    }
+}

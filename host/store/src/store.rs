@@ -1,0 +1,157 @@
+//! The handle.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+
+use grove_domain::change::{Batch, Loaded};
+use grove_domain::event::Event;
+use grove_domain::id::TaskId;
+use grove_domain::task::Task;
+use tokio::sync::oneshot;
+
+use crate::error::{CommitError, OpenError, StoreError};
+use crate::open::{self, Opened, Settings};
+use crate::queue::{Queue, Work};
+use crate::reader::{EventQuery, Readers, TaskQuery};
+use crate::writer::{Pruned, Retention, Writer};
+
+/// An open store. Cheap to clone; when the last handle is dropped, what waits is written and the store is closed.
+///
+/// Everything except [`Self::commit`] and [`Self::commit_async`] blocks the calling thread on the disk.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    queue: Arc<Queue>,
+    readers: Readers,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Store {
+    /// Opens the store in `folder`, for this process alone; makes it when there is none.
+    ///
+    /// # Errors
+    /// The folder is in use, its files cannot be used, or the database is damaged, foreign or too new.
+    pub fn open(folder: &Path, settings: Settings) -> Result<Self, OpenError> {
+        let Opened { lock, writer, database } = open::open(folder, &settings)?;
+        let queue = Arc::new(Queue::default());
+        let served = Arc::clone(&queue);
+        let write = move || {
+            // Also when the writer dies, nobody waits for ever, and nobody else gets in before it is gone.
+            let _lock = lock;
+            let _end = CloseOnDrop(&served);
+            Writer::new(writer).run(&served);
+        };
+        let writer = thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(write)
+            .map_err(|error| OpenError::File { path: database.clone(), error })?;
+        let readers = Readers::new(&database, settings.readers);
+        Ok(Self(Arc::new(Inner { queue, readers, writer: Some(writer) })))
+    }
+
+    /// Everything that drives a controller, after every batch that waits; begins a new epoch.
+    ///
+    /// # Errors
+    /// The store cannot be read, or not written.
+    pub fn load(&self) -> Result<Loaded, StoreError> {
+        self.ask(Work::Load)
+    }
+
+    /// Queues a batch; batches are stored in the order of these calls. `done` runs on the writer's thread, after the
+    /// fsync, once; it must not block. Waits only while the queue is full, and never when called by a `done`.
+    ///
+    /// An error means that nothing of the batch is stored, and that only [`Self::load`] goes on from here.
+    pub fn commit(&self, batch: Batch, done: impl FnOnce(Result<(), CommitError>) + Send + 'static) {
+        self.0.queue.put(Work::Commit(batch, Box::new(done)));
+    }
+
+    /// [`Self::commit`] for who awaits it. The batch is queued at once, and stored also when nobody awaits.
+    pub fn commit_async(&self, batch: Batch) -> impl Future<Output = Result<(), CommitError>> + Send + use<> {
+        let (tell, told) = oneshot::channel();
+        self.commit(batch, move |answer| drop(tell.send(answer)));
+        async move { told.await.unwrap_or_else(|_| Err(StoreError::Closed.into())) }
+    }
+
+    /// Tasks, newest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn tasks(&self, query: &TaskQuery) -> Result<Vec<Task>, StoreError> {
+        self.0.readers.tasks(query)
+    }
+
+    /// One task.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
+        self.0.readers.task(id)
+    }
+
+    /// Events, oldest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn events(&self, query: &EventQuery) -> Result<Vec<Event>, StoreError> {
+        self.0.readers.events(query)
+    }
+
+    /// Forgets a bounded piece of history. Call again while a count is the limit.
+    ///
+    /// # Errors
+    /// The store cannot be written; nothing is forgotten then.
+    pub fn prune(&self, retention: Retention) -> Result<Pruned, StoreError> {
+        self.ask(|done| Work::Prune(retention, done))
+    }
+
+    /// Writes a consistent copy, while the store goes on, to a new file for its owner alone.
+    ///
+    /// # Errors
+    /// The file exists or cannot be written; the store cannot be read.
+    pub fn backup_to(&self, file: &Path) -> Result<(), StoreError> {
+        let wrong = |error: io::Error| StoreError::Io(format!("{}: {error}", file.display()));
+        let utf8 = || wrong(io::Error::new(io::ErrorKind::InvalidInput, "the name must be UTF-8"));
+        let name = file.to_str().ok_or_else(utf8)?;
+        if file.exists() {
+            return Err(wrong(io::ErrorKind::AlreadyExists.into()));
+        }
+        open::private_file(file).map_err(wrong)?;
+        self.0.readers.copy_to(name)
+    }
+
+    /// Has the writer do something, and waits for its answer.
+    fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Box<dyn FnOnce(Result<T, StoreError>) + Send>) -> Work,
+    ) -> Result<T, StoreError> {
+        let (tell, told) = mpsc::sync_channel(1);
+        self.0.queue.put(work(Box::new(move |answer| drop(tell.send(answer)))));
+        told.recv().unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.queue.close();
+        let Some(writer) = self.writer.take() else { return };
+        // The last handle may have gone with a callback, on the writer's own thread.
+        if writer.thread().id() != thread::current().id() && writer.join().is_err() {
+            tracing::error!("the store's writer died");
+        }
+    }
+}
+
+/// Refuses what still waits when the writer has ended.
+struct CloseOnDrop<'a>(&'a Queue);
+
+impl Drop for CloseOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+        while let Some(waiting) = self.0.take() {
+            waiting.into_iter().for_each(Work::refuse);
+        }
+    }
+}

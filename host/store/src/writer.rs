@@ -1,0 +1,163 @@
+//! The one writer: groups of batches become transactions.
+
+mod group;
+mod history;
+
+pub use history::{Pruned, Retention};
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use grove_domain::change::{Batch, Loaded};
+use rusqlite::Connection;
+
+use crate::error::{CommitError, StoreError};
+use crate::queue::{Done, Queue, Work};
+use crate::rows::{self, Count, REQUESTS, TASKS, WORKERS};
+
+/// Owns the only connection that writes.
+pub(crate) struct Writer {
+    connection: Connection,
+    epoch: u64,
+    /// Why batches of this epoch are refused.
+    void: Option<String>,
+    last: Last,
+}
+
+/// The highest numbers ever given.
+#[derive(Clone, Copy, Default)]
+struct Last {
+    request: u64,
+    place: u64,
+    event: u64,
+}
+
+impl Writer {
+    pub(crate) fn new(connection: Connection) -> Self {
+        let void = Some("nothing was loaded yet".to_owned());
+        Self { connection, epoch: 0, void, last: Last::default() }
+    }
+
+    /// Works until the queue is closed and empty, then leaves the store clean.
+    pub(crate) fn run(mut self, queue: &Queue) {
+        queue.serve();
+        while let Some(waiting) = queue.take() {
+            let mut group = Vec::new();
+            for work in waiting {
+                match work {
+                    Work::Commit(batch, done) => group.push((batch, done)),
+                    Work::Load(done) => {
+                        self.commit(std::mem::take(&mut group));
+                        let loaded = self.load();
+                        tell(|| done(loaded));
+                    }
+                    Work::Prune(retention, done) => {
+                        self.commit(std::mem::take(&mut group));
+                        let pruned = self.prune(&retention);
+                        tell(|| done(pruned));
+                    }
+                }
+            }
+            self.commit(group);
+        }
+        self.leave();
+    }
+
+    /// Writes what may be written as one transaction, then tells everybody, in order.
+    fn commit(&mut self, group: Vec<(Batch, Done)>) {
+        let (batches, told): (Vec<Batch>, Vec<Done>) = group.into_iter().unzip();
+        let mut answers: Vec<Result<(), CommitError>> =
+            batches.iter().map(|batch| self.admit(batch)).collect();
+        let admitted: Vec<usize> =
+            answers.iter().enumerate().filter(|(_, answer)| answer.is_ok()).map(|(at, _)| at).collect();
+        let chosen = admitted.iter().filter_map(|&at| batches.get(at));
+        if let Err(failed) = self.write(chosen) {
+            let because = failed.error.to_string();
+            for (nth, &at) in admitted.iter().enumerate() {
+                if let Some(answer) = answers.get_mut(at) {
+                    *answer = Err(match failed.nth {
+                        Some(culprit) if culprit != nth => CommitError::Void { because: because.clone() },
+                        _ => failed.error.clone(),
+                    });
+                }
+            }
+            tracing::error!(error = %because, batches = admitted.len(), "a group of batches was rolled back");
+            self.void = Some(because);
+        }
+        for (done, answer) in told.into_iter().zip(answers) {
+            tell(|| done(answer));
+        }
+    }
+
+    fn admit(&self, batch: &Batch) -> Result<(), CommitError> {
+        if batch.epoch != self.epoch {
+            return Err(CommitError::Epoch { batch: batch.epoch, current: self.epoch });
+        }
+        match &self.void {
+            Some(because) => Err(CommitError::Void { because: because.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Begins a new epoch with everything that is stored.
+    fn load(&mut self) -> Result<Loaded, StoreError> {
+        self.void = Some("the store could not be loaded".to_owned());
+        let connection = &self.connection;
+        let numbers =
+            "UPDATE farm SET epoch = epoch + 1 RETURNING epoch, last_request, last_place, last_event";
+        let (epoch, mut last) = connection.query_row(numbers, [], |row| {
+            let number = |column| row.get::<_, Count>(column).map(|count| count.0);
+            Ok((number(0)?, Last { request: number(1)?, place: number(2)?, event: number(3)? }))
+        })?;
+        let last_event = "SELECT coalesce(max(seq), 0) FROM events";
+        last.event = last.event.max(connection.query_row(last_event, [], |row| row.get::<_, Count>(0))?.0);
+        let workers = all(connection, &format!("{} ORDER BY id", WORKERS.select()), rows::worker)?;
+        let requests = all(connection, &format!("{} ORDER BY id", REQUESTS.select()), rows::request)?;
+        let live = format!("{} WHERE ended IS NULL ORDER BY id", TASKS.select());
+        let live_tasks = all(connection, &live, rows::task)?;
+        for request in &requests {
+            last.request = last.request.max(request.id.0);
+            last.place = last.place.max(request.place);
+        }
+        self.epoch = epoch;
+        self.last = last;
+        self.void = None;
+        Ok(Loaded {
+            epoch,
+            workers,
+            requests,
+            live_tasks,
+            last_request: last.request,
+            last_place: last.place,
+            last_event: last.event,
+        })
+    }
+
+    fn leave(self) {
+        let clean = "UPDATE farm SET clean = 1; PRAGMA wal_checkpoint(TRUNCATE);";
+        if let Err(error) = self.connection.execute_batch(clean) {
+            tracing::warn!(%error, "the store was not left clean; it is checked at the next start");
+        }
+    }
+}
+
+/// Every row of a query as an entity.
+pub(crate) fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    read: impl Fn(&rusqlite::Row<'_>) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    let mut entities = Vec::new();
+    while let Some(row) = rows.next()? {
+        entities.push(read(row)?);
+    }
+    Ok(entities)
+}
+
+/// Runs a caller's callback: its panic must not end the writer.
+fn tell(callback: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(callback)).is_err() {
+        tracing::error!("a caller panicked when it was told what became of its batch");
+    }
+}

@@ -1,0 +1,235 @@
+//! One transaction: every row of every batch of a group, or nothing.
+
+use grove_domain::change::{Batch, Change};
+use grove_domain::event::Event;
+use grove_domain::worker::Worker;
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension};
+
+use super::{Last, Writer};
+use crate::error::{CommitError, StoreError};
+use crate::rows::{
+    Binder, Count, Id, REQUESTS, TASKS, Table, WORKERS, put_event, put_request, put_task, put_worker,
+};
+
+/// Why nothing of a group is stored.
+pub(super) struct Failed {
+    /// Which batch of the group, when it is known.
+    pub(super) nth: Option<usize>,
+    pub(super) error: CommitError,
+}
+
+impl Failed {
+    fn all(error: CommitError) -> Self {
+        Self { nth: None, error }
+    }
+}
+
+impl Writer {
+    /// Writes these batches as one, or nothing.
+    pub(super) fn write<'b>(&mut self, batches: impl Iterator<Item = &'b Batch>) -> Result<(), Failed> {
+        let mut batches = batches.peekable();
+        if batches.peek().is_none() {
+            return Ok(());
+        }
+        let written = write(&self.connection, self.last, batches);
+        if written.is_err() && !self.connection.is_autocommit() {
+            // SQLite rolls back by itself on some errors; then there is no transaction any more.
+            if let Err(error) = self.connection.execute_batch("ROLLBACK") {
+                tracing::error!(%error, "a failed transaction could not be rolled back");
+            }
+        }
+        self.last = written?;
+        Ok(())
+    }
+}
+
+fn write<'b>(
+    connection: &Connection,
+    last: Last,
+    batches: impl Iterator<Item = &'b Batch>,
+) -> Result<Last, Failed> {
+    let broken = |error: rusqlite::Error| Failed::all(StoreError::from(error).into());
+    let mut group = Group::new(connection, last).map_err(broken)?;
+    connection.execute_batch("BEGIN IMMEDIATE").map_err(broken)?;
+    for (nth, batch) in batches.enumerate() {
+        group.batch(batch).map_err(|error| Failed { nth: Some(nth), error })?;
+    }
+    group.keep_numbers().map_err(broken)?;
+    connection.execute_batch("COMMIT").map_err(|error| Failed::all(not_committed(connection, error)))?;
+    Ok(group.last)
+}
+
+/// A commit is refused where a request holds a worker that does not hold it: finds out which.
+fn not_committed(connection: &Connection, error: rusqlite::Error) -> CommitError {
+    if error.sqlite_error_code() != Some(ErrorCode::ConstraintViolation) {
+        return StoreError::from(error).into();
+    }
+    let wrong = "SELECT rowid FROM pragma_foreign_key_check('requests') LIMIT 1";
+    let request = connection.query_row(wrong, [], |row| row.get::<_, i64>(0)).optional().ok().flatten();
+    CommitError::Forbidden {
+        what: request.map_or_else(|| "a request".to_owned(), |id| format!("request {id}")),
+        rule: "held_worker_holds_request".to_owned(),
+    }
+}
+
+/// The statements of a group, prepared once, and what it has numbered so far.
+struct Group<'c> {
+    workers: Rows<'c>,
+    requests: Rows<'c>,
+    tasks: Rows<'c>,
+    events: CachedStatement<'c>,
+    connection: &'c Connection,
+    last: Last,
+    /// Whether a row that bore a highest number may be gone.
+    removed: bool,
+}
+
+/// The statements that write one table.
+struct Rows<'c> {
+    insert: CachedStatement<'c>,
+    update: CachedStatement<'c>,
+}
+
+impl<'c> Rows<'c> {
+    fn new(connection: &'c Connection, table: &Table) -> rusqlite::Result<Self> {
+        Ok(Self {
+            insert: connection.prepare_cached(&table.insert())?,
+            update: connection.prepare_cached(&table.update())?,
+        })
+    }
+
+    /// Writes one row over the revision before it.
+    fn put(
+        &mut self,
+        revision: u64,
+        bind: impl FnOnce(&mut Binder<'_, 'c>) -> rusqlite::Result<()>,
+        what: impl Fn() -> String,
+    ) -> Result<(), CommitError> {
+        let statement = if revision <= 1 { &mut self.insert } else { &mut self.update };
+        let mut row = Binder::new(statement);
+        let written = bind(&mut row).and_then(|()| row.run());
+        one_row(written, what)
+    }
+}
+
+impl<'c> Group<'c> {
+    fn new(connection: &'c Connection, last: Last) -> rusqlite::Result<Self> {
+        Ok(Self {
+            workers: Rows::new(connection, &WORKERS)?,
+            requests: Rows::new(connection, &REQUESTS)?,
+            tasks: Rows::new(connection, &TASKS)?,
+            events: connection.prepare_cached("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?,
+            connection,
+            last,
+            removed: false,
+        })
+    }
+
+    fn batch(&mut self, batch: &Batch) -> Result<(), CommitError> {
+        batch.changes.iter().try_for_each(|change| self.change(change))?;
+        batch.events.iter().try_for_each(|event| self.event(event))
+    }
+
+    fn change(&mut self, change: &Change) -> Result<(), CommitError> {
+        match change {
+            Change::PutWorker(worker) => {
+                let what = || format!("worker {} at revision {}", worker.id, worker.revision);
+                one_agent(worker)?;
+                self.workers.put(worker.revision, |row| put_worker(row, worker), what)
+            }
+            Change::PutRequest(request) => {
+                let what = || format!("request {} at revision {}", request.id, request.revision);
+                self.requests.put(request.revision, |row| put_request(row, request), what)?;
+                self.last.request = self.last.request.max(request.id.0);
+                self.last.place = self.last.place.max(request.place);
+                Ok(())
+            }
+            Change::PutTask(task) => {
+                let what = || format!("task {} at revision {}", task.id, task.revision);
+                self.tasks.put(task.revision, |row| put_task(row, task), what)
+            }
+            Change::RemoveWorker(id) => {
+                let removed = self.remove("DELETE FROM workers WHERE id = ?", Id::from(*id));
+                one_row(removed, || format!("the removal of worker {id}"))
+            }
+            Change::RemoveRequest(id) => {
+                let sql = "DELETE FROM requests WHERE id = ? AND state NOT IN ('waiting', 'in_progress')";
+                self.removed = true;
+                one_row(self.remove(sql, Count(id.0)), || format!("the removal of request {id}"))
+            }
+            Change::RemoveTask(id) => {
+                let removed =
+                    self.remove("DELETE FROM tasks WHERE id = ? AND ended IS NOT NULL", Id::from(*id));
+                one_row(removed, || format!("the removal of task {id}"))
+            }
+        }
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), CommitError> {
+        let expected = self.last.event + 1;
+        if event.seq != expected {
+            return Err(CommitError::Gap { expected, found: event.seq });
+        }
+        let mut row = Binder::new(&mut self.events);
+        let written = put_event(&mut row, event).and_then(|()| row.run());
+        one_row(written, || format!("event {}", event.seq))?;
+        self.last.event = expected;
+        Ok(())
+    }
+
+    fn remove(&self, sql: &str, id: impl rusqlite::ToSql) -> rusqlite::Result<usize> {
+        self.connection.prepare_cached(sql)?.execute([id])
+    }
+
+    /// Numbers are never given twice, also when their rows are gone.
+    fn keep_numbers(&self) -> rusqlite::Result<()> {
+        if self.removed { self.last.keep(self.connection) } else { Ok(()) }
+    }
+}
+
+impl Last {
+    pub(super) fn keep(self, connection: &Connection) -> rusqlite::Result<()> {
+        let sql = "UPDATE farm SET last_request = ?, last_place = ?, last_event = ?";
+        let numbers = [Count(self.request), Count(self.place), Count(self.event)];
+        connection.prepare_cached(sql)?.execute(numbers).map(drop)
+    }
+}
+
+/// What a registration says and what the agent offers are stored as one.
+fn one_agent(worker: &Worker) -> Result<(), CommitError> {
+    if worker.registration.capabilities == *worker.capabilities.agent() {
+        return Ok(());
+    }
+    Err(CommitError::Forbidden {
+        what: format!("worker {}", worker.id),
+        rule: "agent_capabilities_are_the_registered".to_owned(),
+    })
+}
+
+/// Exactly one row must have been written.
+fn one_row(written: rusqlite::Result<usize>, what: impl Fn() -> String) -> Result<(), CommitError> {
+    let error = match written {
+        Ok(1) => return Ok(()),
+        Ok(_) => return Err(CommitError::Conflict { what: what() }),
+        Err(error) => error,
+    };
+    let rusqlite::Error::SqliteFailure(failure, text) = &error else {
+        return match error {
+            rusqlite::Error::ToSqlConversionFailure(problem) => {
+                Err(StoreError::row(what(), format!("it cannot be stored: {problem}")).into())
+            }
+            error => Err(StoreError::from(error).into()),
+        };
+    };
+    match failure.extended_code {
+        rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY | rusqlite::ffi::SQLITE_CONSTRAINT_ROWID => {
+            Err(CommitError::Conflict { what: what() })
+        }
+        _ if failure.code == ErrorCode::ConstraintViolation => {
+            let text = text.as_deref().unwrap_or_default();
+            let rule = text.split_once("failed: ").map_or(text, |(_, rule)| rule).to_owned();
+            Err(CommitError::Forbidden { what: what(), rule })
+        }
+        _ => Err(StoreError::from(error).into()),
+    }
+}
