@@ -26,7 +26,7 @@ use crate::manifest::Manifest;
 use crate::pure::{error, running_time};
 
 /// How long to wait before trying again for parts of the pool that no slot stands for (second memories, tables).
-const POOL_RETRY: Duration = Duration::from_millis(20);
+pub(crate) const POOL_RETRY: Duration = Duration::from_millis(20);
 
 /// What a task gives the driver that works for it.
 #[derive(Clone)]

@@ -24,7 +24,7 @@ const POOL_MEMORY: usize = 256 << 20;
 /// How the runtime is set up.
 #[derive(Debug)]
 pub struct Settings {
-    /// Threads that guests run on.
+    /// Threads that drivers and inspectors run on. Policies have one more of their own.
     pub guest_threads: usize,
     /// Driver and inspector instances that can live at once; more wait for a slot. Each reserves 4 GiB of address
     /// space (not memory), so at most 1000.
@@ -56,11 +56,14 @@ pub(crate) struct Inner {
     driver_linker: Linker<DriverStore>,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) slot_count: usize,
+    /// Where drivers and inspectors run.
     pub(crate) guests: Handle,
+    /// Where policies run: drivers that compute must not delay a matching round.
+    pub(crate) policy_guests: Handle,
     cache: Option<CodeCache>,
     max_component: usize,
     ticker: Ticker,
-    _threads: GuestThreads,
+    _threads: [GuestThreads; 2],
 }
 
 /// A loaded plugin: compiled and checked, not yet running.
@@ -94,8 +97,9 @@ impl Runtime {
             Some(dir) => Some(CodeCache::open(dir, "code").map_err(StartError::Cache)?),
             None => None,
         };
-        let threads = GuestThreads::start(settings.guest_threads).map_err(StartError::Threads)?;
-        let guests = threads.handle().ok_or_else(|| StartError::Engine("no threads".to_owned()))?;
+        let threads =
+            GuestThreads::start("grove-guest", settings.guest_threads).map_err(StartError::Threads)?;
+        let policy_threads = GuestThreads::start("grove-policy", 1).map_err(StartError::Threads)?;
         let ticker = Ticker::start(vec![policies.weak(), pooled.weak()]).map_err(StartError::Threads)?;
         let inner = Inner {
             policy_linker: pure_linker(&policies).map_err(engine_error)?,
@@ -105,11 +109,12 @@ impl Runtime {
             pooled,
             slots: Arc::new(Semaphore::new(slots as usize)),
             slot_count: slots as usize,
-            guests,
+            guests: threads.handle().clone(),
+            policy_guests: policy_threads.handle().clone(),
             cache,
             max_component: settings.max_component,
             ticker,
-            _threads: threads,
+            _threads: [threads, policy_threads],
         };
         Ok(Runtime { inner: Arc::new(inner) })
     }
@@ -123,7 +128,15 @@ impl Runtime {
         grants: &Grants,
     ) -> Result<Plugin, LoadError> {
         let plugin = manifest.name.clone();
-        let effective = Effective::of(&manifest, grants);
+        let mut effective = Effective::of(&manifest, grants);
+        if manifest.kind != Kind::Policy && effective.memory > POOL_MEMORY {
+            tracing::warn!(
+                plugin,
+                "granted more than the {} MiB that one instance can have",
+                POOL_MEMORY >> 20
+            );
+            effective.memory = POOL_MEMORY;
+        }
         let inner = self.inner.clone();
         let loading = self.inner.guests.spawn_blocking(move || inner.load(manifest, &component, effective));
         loading.await.unwrap_or(Err(LoadError::Stopping { plugin }))
@@ -260,6 +273,8 @@ fn policy_config() -> Config {
     let mut config = Config::new();
     config.epoch_interruption(true).concurrency_support(false);
     config.max_wasm_stack(512 << 10).async_stack_size(2 << 20);
+    // The same calls must give the same plans on every machine.
+    config.cranelift_nan_canonicalization(true).relaxed_simd_deterministic(true);
     config
 }
 

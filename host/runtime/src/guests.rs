@@ -11,24 +11,25 @@ use crate::error::Cause;
 
 /// Owns the threads; they end with it.
 pub(crate) struct GuestThreads {
+    handle: Handle,
     runtime: Option<tokio::runtime::Runtime>,
 }
 
 impl GuestThreads {
-    pub(crate) fn start(workers: usize) -> std::io::Result<GuestThreads> {
+    pub(crate) fn start(name: &str, workers: usize) -> std::io::Result<GuestThreads> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(workers.max(1))
             // Guests yield each tick; with tokio's default of 61 polls between looks at timers and sockets, a few
             // loops would hold those up for tens of milliseconds.
             .event_interval(1)
-            .thread_name("grove-guest")
+            .thread_name(name)
             .enable_all()
             .build()?;
-        Ok(GuestThreads { runtime: Some(runtime) })
+        Ok(GuestThreads { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
 
-    pub(crate) fn handle(&self) -> Option<Handle> {
-        self.runtime.as_ref().map(|runtime| runtime.handle().clone())
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
     }
 }
 

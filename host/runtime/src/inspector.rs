@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
-use wasmtime::Store;
 use wasmtime::component::InstancePre;
+use wasmtime::{PoolConcurrencyLimitError, Store};
 
 use crate::bindings::inspector as wit;
 use crate::bindings::inspector::exports::grove::plugin::inspector as api;
 use crate::bindings::inspector::grove::plugin::types::Pair;
+use crate::driver::POOL_RETRY;
 use crate::driver_call::Info;
 use crate::engine::{Identity, Inner};
 use crate::error::{CallError, Cause, Failure, FailureKind};
@@ -135,14 +136,20 @@ impl InspectorPlugin {
         let work = async move {
             let slot = plugin.inner.slots.clone().acquire_owned().await;
             let slot = slot.map_err(|_| Cause::Internal("the plugin runtime is stopping".to_owned()))?;
-            let mut store = pure_store(plugin.pre.engine(), &plugin.identity, log);
-            store.data_mut().meter().begin_call(running);
-            let init = async {
-                let bindings = plugin.pre.instantiate_async(&mut store).await?;
-                let info = bindings.grove_plugin_inspector().call_init(&mut store, &settings).await?;
-                Ok((bindings, info))
+            let (mut store, bindings) = loop {
+                let mut store = pure_store(plugin.pre.engine(), &plugin.identity, log.clone());
+                store.data_mut().meter().begin_call(running);
+                match plugin.pre.instantiate_async(&mut store).await {
+                    Ok(bindings) => break (store, bindings),
+                    Err(error) if error.is::<PoolConcurrencyLimitError>() => {
+                        drop(store);
+                        tokio::time::sleep(POOL_RETRY).await;
+                    }
+                    Err(error) => return Err(ended(&store, &error)),
+                }
             };
-            let (bindings, info) = init.await.map_err(|error| ended(&store, &error))?;
+            let info = bindings.grove_plugin_inspector().call_init(&mut store, &settings).await;
+            let info = info.map_err(|error| ended(&store, &error))?;
             store.data().log().end_call();
             let info = info.map_err(|text| Cause::Failure(failure(FailureKind::Config, &text)))?;
             let info = Info { name: info.name, version: info.version, summary: info.summary };

@@ -98,7 +98,7 @@ impl PolicyPlugin {
             })?;
             Ok((Box::new(Live { store, bindings }), PolicyInfo::from(info)))
         };
-        let outcome = confined(&self.inner.guests, None, limits.deadline, work).await;
+        let outcome = confined(&self.inner.policy_guests, None, limits.deadline, work).await;
         let (live, info) =
             outcome.and_then(|result| result).map_err(|cause| error(&self.identity, "init", cause))?;
         Ok(PolicySession { plugin: self.clone(), limits, info, live: Some(live) })
@@ -184,7 +184,7 @@ impl PolicySession {
                 Err(error) => Err(ended(&live.store, &error)),
             }
         };
-        let outcome = confined(&self.plugin.inner.guests, None, self.limits.deadline, work).await;
+        let outcome = confined(&self.plugin.inner.policy_guests, None, self.limits.deadline, work).await;
         match outcome.and_then(|result| result) {
             Ok((live, plan)) => {
                 self.live = Some(live);
