@@ -1,5 +1,5 @@
 //! Runs the driver's scripts as a board would, once with the machine's own tools and once with nothing but busybox.
-#![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test may")]
 
 mod board;
 mod inventory;
