@@ -12,9 +12,109 @@ use crate::metadata;
 use crate::project::{self, Project};
 use crate::tally::Tally;
 
-/// A program that some test or build needs on this machine: what it is called, and the Debian package that has it.
-const NEEDED: [(&str, &str); 4] =
-    [("sshd", "openssh-server"), ("ssh", "openssh-client"), ("ssh-keygen", "openssh-client"), ("busybox", "busybox")];
+/// A program that some test needs on this machine: what it is called, and the Debian package that has it.
+const NEEDED: [(&str, &str); 4] = [
+    ("sshd", "openssh-server"),
+    ("ssh", "openssh-client"),
+    ("ssh-keygen", "openssh-client"),
+    ("busybox", "busybox"),
+];
+
+/// Runs the checks; all of them, even when an earlier one fails.
+///
+/// # Errors
+/// When something that tests need is missing.
+pub fn run(project: &Project, quick: bool) -> Result<ExitCode> {
+    let mut report = Report::default();
+    report.check("formatting", || format(project));
+    report.check("deny.toml", || deny(project));
+    if quick {
+        report.tests("tests of the plugins", plugin_tests(project));
+        report.tests("tests of the host without guests", host_tests(project, true)?);
+    } else {
+        needed()?;
+        report.check("plugins", || bundle::plugins(project));
+        report.check("test guests", || bundle::guests(project));
+        report.check("clippy", || clippy(project));
+        report.tests("tests of the plugins", plugin_tests(project));
+        report.tests("tests of the host", host_tests(project, false)?);
+        report.check("documentation", || documentation(project));
+    }
+    Ok(report.end())
+}
+
+#[derive(Default)]
+struct Report {
+    tally: Tally,
+    broken: Vec<&'static str>,
+}
+
+impl Report {
+    fn check(&mut self, what: &'static str, check: impl FnOnce() -> Result<()>) {
+        eprintln!("\nxtask: {what}");
+        if let Err(error) = check() {
+            eprintln!("xtask: {what}: {error:#}");
+            self.broken.push(what);
+        }
+    }
+
+    fn tests(&mut self, what: &'static str, mut command: Command) {
+        let mut tally = self.tally;
+        self.check(what, || {
+            ensure!(tally.run(&mut command)?, "{} failed", project::shown(&command));
+            Ok(())
+        });
+        self.tally = tally;
+    }
+
+    fn end(self) -> ExitCode {
+        let Tally { passed, failed, ignored } = self.tally;
+        println!();
+        if ignored > 0 {
+            println!("{ignored} ignored");
+        }
+        if !self.broken.is_empty() {
+            println!("not well: {}", self.broken.join(", "));
+        }
+        println!("{passed} passed, {failed} failed");
+        if self.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// The workspaces of the project.
+fn workspaces(project: &Project) -> [PathBuf; 3] {
+    [project.root.clone(), project.plugins(), project.guests()]
+}
+
+fn format(project: &Project) -> Result<()> {
+    for workspace in workspaces(project) {
+        project::run(project::cargo(&workspace).args(["fmt", "--all", "--check"]))?;
+    }
+    Ok(())
+}
+
+/// Holds the dependencies of all workspaces against deny.toml.
+///
+/// # Errors
+/// Everything that breaks it.
+pub fn deny(project: &Project) -> Result<()> {
+    let rules = Rules::load(&project.root.join("deny.toml"))?;
+    let mut broken = Vec::new();
+    for workspace in workspaces(project) {
+        for target in rules.targets() {
+            let all = metadata::load(&workspace, &["--all-features", "--filter-platform", target])?;
+            broken.extend(rules.broken_by(&all));
+        }
+    }
+    broken.sort();
+    broken.dedup();
+    ensure!(broken.is_empty(), "{}", broken.join("\n"));
+    Ok(())
+}
+
+/// The host as it is; the plugins natively, where their tests are, and as wasm, where their exports are.
+fn clippy(project: &Project) -> Result<()> {
+    let strict = ["--", "-D", "warnings"];
     let all = ["clippy", "--workspace", "--all-targets"];
     project::run(project::cargo(&project.root).args(all).args(strict))?;
     project::run(guests::cargo_for_guests(project, &project.plugins()).args(all).args(strict))?;
