@@ -1,6 +1,6 @@
 //! What can go wrong between a client and a farm.
 
-use grove_wire::Problem;
+use grove_wire::{Code, Problem};
 
 /// Why a call gave no answer. Texts are fit for the user: they say what to do.
 #[derive(Debug, thiserror::Error)]
@@ -56,9 +56,16 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Problem(problem) => matches!(problem.status, 502..=504),
+            Self::Problem(problem) => {
+                matches!(problem.status, 502..=504) || problem.known_code() == Some(Code::IdempotencyBusy)
+            }
             Self::Protocol { .. } | Self::Address { .. } => false,
         }
+    }
+
+    /// Whether no connection was made, so that the farm surely did nothing.
+    pub fn is_refused_connection(&self) -> bool {
+        matches!(self, Self::Unreachable { source, .. } if source.is_connect())
     }
 
     /// The farm's refusal, when that is what it is.

@@ -1,0 +1,203 @@
+//! The client against a farm that answers what each test says.
+
+#![allow(unreachable_pub, dead_code, reason = "the canned farm is shared with the tests of the command line")]
+
+mod canned;
+
+use std::time::Duration;
+
+use canned::Farm;
+use grove_client::wire::request::NewRequest;
+use grove_client::wire::worker::WorkerState;
+use grove_client::wire::{Code, Problem, Uuid};
+use grove_client::{Client, Error, EventsQuery, WorkersQuery};
+use serde_json::{Value, json};
+
+const UUID: &str = "01900000-0000-7000-8000-000000000001";
+
+fn worker(revision: u64) -> Value {
+    json!({
+        "uuid": UUID, "state": "idle", "since": "2026-01-01T00:00:00Z", "reason": null, "driver": "ssh",
+        "driver_config": {}, "host": null, "notes": null, "groups": [], "capabilities": {"board": "rpi4"},
+        "sources": {"agent": {}, "introspected": {}, "admin": {}},
+        "health": {"ok": true, "checked_at": null, "note": ""}, "job": null, "task": null, "recovery": null,
+        "generation": 1, "revision": revision, "a_field_of_the_future": 1,
+    })
+}
+
+fn request(state: &str) -> Value {
+    json!({
+        "id": 42, "state": state, "since": "2026-01-01T00:00:00Z", "reason": null, "owner": "local",
+        "wants": ["camera"], "priority": 8, "position": 1, "created": "2026-01-01T00:00:00Z",
+        "valid_after": "2026-01-01T00:00:00Z", "deadline": "2026-02-01T00:00:00Z", "for": "1h",
+        "heartbeat": null, "hints": {}, "reserved": null, "job": null, "revision": 1,
+    })
+}
+
+fn event(seq: u64) -> Value {
+    json!({
+        "seq": seq, "at": "2026-01-01T00:00:00Z", "actor": "core", "kind": "worker.state",
+        "subject": "farm", "before": null, "after": null, "note": null,
+    })
+}
+
+fn frames(seqs: impl IntoIterator<Item = u64>) -> String {
+    let frame = |seq: u64| format!("id: {seq}\nevent: worker.state\ndata: {}\n\n", event(seq));
+    format!(": welcome\n\n{}", seqs.into_iter().map(frame).collect::<String>())
+}
+
+fn client(farm: &Farm) -> Client {
+    Client::new(&farm.url).unwrap()
+}
+
+#[tokio::test]
+async fn lists_go_on_through_their_pages() {
+    let farm = Farm::new();
+    farm.on("GET /api/v2/workers", 200, json!({"items": [worker(1), worker(2)], "next": "a b"}))
+        .on("GET /api/v2/workers", 200, json!({"items": [], "next": "c"}))
+        .on("GET /api/v2/workers", 200, json!({"items": [worker(3)], "next": null}));
+    let query = WorkersQuery { state: Some(WorkerState::Idle) };
+    let workers = client(&farm).workers(&query).take(100).await.unwrap();
+    assert_eq!(workers.iter().map(|worker| worker.revision).collect::<Vec<_>>(), [1, 2, 3]);
+    let lines: Vec<String> = farm.calls().into_iter().map(|call| call.line).collect();
+    assert_eq!(
+        lines,
+        [
+            "GET /api/v2/workers?limit=1000&state=idle",
+            "GET /api/v2/workers?limit=1000&state=idle&cursor=a+b",
+            "GET /api/v2/workers?limit=1000&state=idle&cursor=c",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_list_that_never_ends_is_refused() {
+    let farm = Farm::new();
+    farm.on("GET /api/v2/workers", 200, json!({"items": [], "next": "same"}));
+    let error = client(&farm).workers(&WorkersQuery::default()).take(1).await.unwrap_err();
+    assert!(matches!(&error, Error::Protocol { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_refusal_keeps_its_problem() {
+    let farm = Farm::new();
+    let problem = Problem::new(Code::WorkerRuns, "it runs job 42").hint("close request 42 first");
+    farm.on(&format!("DELETE /api/v2/workers/{UUID}"), 409, serde_json::to_value(&problem).unwrap());
+    let uuid: Uuid = UUID.parse().unwrap();
+    let error = client(&farm).delete_worker(uuid, true, Some(7)).await.unwrap_err();
+    assert_eq!(error.problem(), Some(&problem));
+    assert_eq!(error.to_string(), "it runs job 42");
+    assert_eq!(error.hint().as_deref(), Some("close request 42 first"));
+    assert!(!error.is_transient());
+    let call = &farm.calls()[0];
+    assert!(call.line.ends_with("?force=true"), "{}", call.line);
+    assert_eq!(call.headers["if-match"], "\"7\"");
+}
+
+#[tokio::test]
+async fn what_is_no_farm_is_told_apart() {
+    let farm = Farm::new();
+    farm.on_text("GET /api/v2/requests/1", 404, "text/html", "\n<h1>Not found</h1>\n")
+        .on_text("GET /api/v2/requests/2", 200, "text/html", "<h1>Welcome</h1>")
+        .on_text("GET /api/v2/requests/3", 409, "application/problem+json", "{}");
+    for id in 1..=3 {
+        let error = client(&farm).request(id).await.unwrap_err();
+        assert!(matches!(&error, Error::Protocol { .. }), "{error}");
+        assert!(error.to_string().contains(&farm.url), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_absent_farm_is_told_with_what_to_do() {
+    // Nobody listens at port 1.
+    let url = "http://127.0.0.1:1";
+    let error = Client::new(url).unwrap().health().await.unwrap_err();
+    assert!(error.is_transient() && error.is_refused_connection(), "{error:?}");
+    assert!(error.to_string().contains("refused"), "{error}");
+    assert!(error.hint().unwrap().contains(&format!("`grove serve` running at {url}")), "{error}");
+}
+
+#[test]
+fn addresses_that_are_none_are_refused() {
+    for address in ["", "farm:8487", "https://farm", "http://", "http://farm/?a=b", "ftp://farm"] {
+        let error = Client::new(address).unwrap_err();
+        assert!(matches!(&error, Error::Address { .. }), "{address}: {error}");
+    }
+    assert_eq!(Client::new("http://farm:1/grove/").unwrap().base_url(), "http://farm:1/grove");
+}
+
+#[tokio::test]
+async fn a_prefix_of_the_address_is_kept() {
+    let farm = Farm::new();
+    farm.on("GET /grove/api/v2/requests/42", 200, request("waiting")).on(
+        "GET /grove/healthz",
+        200,
+        json!({}),
+    );
+    let client = Client::new(&format!("{}/grove/", farm.url)).unwrap();
+    assert_eq!(client.request(42).await.unwrap().id, 42);
+    client.health().await.unwrap();
+}
+
+#[tokio::test]
+async fn requests_are_made_once_by_key_and_waited_for() {
+    let farm = Farm::new();
+    farm.on("POST /api/v2/requests", 201, request("waiting"))
+        .on("GET /api/v2/requests/42", 200, request("cancelled"))
+        .on("POST /api/v2/requests/42/close", 200, request("cancelled"));
+    let wish = NewRequest { wants: vec!["camera".to_owned()], ..NewRequest::default() };
+    client(&farm).create_request(&wish, Some("once")).await.unwrap();
+    client(&farm).request_after_change(42, Duration::from_secs(1000)).await.unwrap();
+    client(&farm).close_request(42, Some("done")).await.unwrap();
+    let calls = farm.calls();
+    assert_eq!(calls[0].headers["idempotency-key"], "once");
+    assert_eq!(calls[0].body, r#"{"wants":["camera"],"priority":8,"keys":[],"hints":{}}"#);
+    assert_eq!(calls[1].line, "GET /api/v2/requests/42?wait=1m");
+    assert_eq!(calls[2].body, r#"{"reason":"done"}"#);
+}
+
+#[tokio::test]
+async fn events_go_on_after_the_last_one_told() {
+    let farm = Farm::new();
+    let problem = Problem::new(Code::Stopping, "restarting");
+    farm.on_text("GET /api/v2/events", 200, "text/event-stream", &frames([6, 7]))
+        .on("GET /api/v2/events", 503, serde_json::to_value(&problem).unwrap())
+        .on_text("GET /api/v2/events", 200, "text/event-stream", &frames([7, 8, 9]));
+    let query = EventsQuery { after: Some(5), subject: Some("farm".to_owned()) };
+    let mut events = client(&farm).events(query).await.unwrap();
+    let mut seqs = Vec::new();
+    for _ in 0..4 {
+        seqs.push(events.next().await.unwrap().seq);
+    }
+    assert_eq!(seqs, [6, 7, 8, 9]);
+    assert_eq!(events.connections(), 2);
+    let after: Vec<String> = farm.calls().iter().map(|call| call.headers["last-event-id"].clone()).collect();
+    assert_eq!(after, ["5", "7", "7"]);
+    assert_eq!(farm.calls()[0].headers["accept"], "text/event-stream");
+}
+
+#[tokio::test]
+async fn broken_events_end_the_stream() {
+    let farm = Farm::new();
+    farm.on_text("GET /api/v2/events", 200, "text/event-stream", "id: 1\ndata: {}\n\n");
+    let mut events = client(&farm).events(EventsQuery::default()).await.unwrap();
+    let error = events.next().await.unwrap_err();
+    assert!(matches!(&error, Error::Protocol { .. }), "{error}");
+}
+
+#[test]
+fn no_server_is_among_the_dependencies() {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let tree = std::process::Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .args(["--manifest-path", manifest])
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    let names: Vec<&str> = tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(names.contains(&"reqwest"), "{names:?}");
+    let ours: Vec<&&str> = names.iter().filter(|name| name.starts_with("grove-")).collect();
+    assert!(ours.iter().all(|name| ["grove-client", "grove-wire"].contains(name)), "{ours:?}");
+    assert!(!names.contains(&"axum"), "{names:?}");
+}

@@ -1,0 +1,15 @@
+//! One file per verb; its twin in `tests/test_VERB_command.rs` shows what it prints.
+
+pub(crate) mod completions;
+pub(crate) mod events;
+pub(crate) mod job;
+pub(crate) mod plugin;
+pub(crate) mod request;
+pub(crate) mod run;
+pub(crate) mod ssh;
+pub(crate) mod task;
+pub(crate) mod why;
+pub(crate) mod worker;
+
+/// Longest list that is shown.
+const MAX_LIST: usize = 100_000;

@@ -1,0 +1,114 @@
+//! `grove task`.
+
+use clap::Subcommand;
+use grove_client::wire::task::{Task as Shown, TaskPhase};
+use grove_client::wire::{Timestamp, Uuid};
+use grove_client::{Client, TasksQuery};
+
+use crate::cli::args::{self, wire_word};
+use crate::cli::clock;
+use crate::cli::human::{length, or_dash, relative};
+use crate::cli::output::Output;
+
+/// What the farm does on its workers
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Show tasks, newest first
+    List(List),
+    /// Show one task, step by step
+    Show(Id),
+    /// Stop a task; to its worker that is a failure
+    Cancel(Id),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct List {
+    /// Only those of this worker
+    #[arg(long, env = "GROVE_WORKER", hide_env_values = true)]
+    worker: Option<Uuid>,
+    /// Only those that are so far: waiting, running, succeeded, failed, cancelled
+    #[arg(long, value_parser = args::word::<TaskPhase>)]
+    phase: Option<TaskPhase>,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Id {
+    /// UUID of the task
+    #[arg(value_name = "TASK")]
+    task: Uuid,
+}
+
+pub(crate) async fn run(farm: &Client, out: &Output, command: Task) -> anyhow::Result<()> {
+    match command {
+        Task::List(args) => list(farm, out, args).await,
+        Task::Show(id) => show(farm, out, &id).await,
+        Task::Cancel(id) => cancel(farm, out, &id).await,
+    }
+}
+
+async fn list(farm: &Client, out: &Output, args: List) -> anyhow::Result<()> {
+    let query = TasksQuery { worker: args.worker, phase: args.phase };
+    let tasks = farm.tasks(&query).take(args.limit).await?;
+    if out.is_json() {
+        return Ok(out.items(&tasks)?);
+    }
+    let now = clock::now();
+    let row = |task: &Shown| {
+        [
+            task.id.to_string(),
+            wire_word(&task.kind),
+            wire_word(&task.phase),
+            format!("{}%", task.progress),
+            task.worker.to_string(),
+            relative(task.queued, now),
+            or_dash(task.error.as_deref().or(Some(&task.note))),
+        ]
+    };
+    let rows = tasks.iter().map(row).collect();
+    Ok(out.table(["TASK", "KIND", "PHASE", "DONE", "WORKER", "QUEUED", "NOTE"], rows, "no tasks")?)
+}
+
+async fn show(farm: &Client, out: &Output, id: &Id) -> anyhow::Result<()> {
+    let task = farm.task(id.task).await?;
+    if out.is_json() {
+        return Ok(out.json(&task)?);
+    }
+    let now = clock::now();
+    let time = |time: Option<Timestamp>| time.map_or_else(String::new, |time| relative(time, now));
+    out.fields([
+        ("task", task.id.to_string()),
+        ("kind", wire_word(&task.kind)),
+        ("phase", wire_word(&task.phase)),
+        ("worker", task.worker.to_string()),
+        ("request", task.request.map_or_else(String::new, |request| request.to_string())),
+        ("driver", task.driver.clone()),
+        ("progress", format!("{}%", task.progress)),
+        ("note", task.note.clone()),
+        ("error", task.error.clone().unwrap_or_default()),
+        ("queued", relative(task.queued, now)),
+        ("started", time(task.started)),
+        ("ended", time(task.ended)),
+        ("deadline", if task.ended.is_none() { time(task.deadline) } else { String::new() }),
+    ])?;
+    if task.steps.is_empty() {
+        return Ok(());
+    }
+    out.line("")?;
+    let rows = task.steps.iter().map(|step| {
+        let until = step.ended.unwrap_or(now);
+        let outcome = step.outcome.map_or_else(|| "running".to_owned(), |outcome| wire_word(&outcome));
+        [step.name.clone(), outcome, length(until.duration_since(step.started))]
+    });
+    Ok(out.table(["STEP", "OUTCOME", "TOOK"], rows.collect(), "no steps")?)
+}
+
+async fn cancel(farm: &Client, out: &Output, id: &Id) -> anyhow::Result<()> {
+    let task = farm.cancel_task(id.task).await?;
+    if out.is_json() {
+        return Ok(out.json(&task)?);
+    }
+    Ok(out.line(&format!("task {} is {}", task.id, wire_word(&task.phase)))?)
+}

@@ -1,0 +1,285 @@
+//! `grove worker`.
+
+use clap::{Subcommand, ValueEnum};
+use grove_client::wire::Uuid;
+use grove_client::wire::worker::{
+    MoveWorker, PatchWorker, PutWorker, WantedState, Worker as Shown, WorkerState,
+};
+use grove_client::{Client, WorkersQuery};
+
+use super::MAX_LIST;
+use crate::cli::args::{self, WorkerId, wire_word};
+use crate::cli::human::{capabilities, or_dash, relative};
+use crate::cli::output::Output;
+use crate::cli::{clock, config};
+
+/// Boards and what supervises them
+#[derive(Debug, Subcommand)]
+pub(crate) enum Worker {
+    /// Show workers
+    List(List),
+    /// Show one worker
+    Show(WorkerId),
+    /// Register a worker, or register it anew; prints its UUID
+    Add(Add),
+    /// Change the admin's part: no state changes
+    Edit(Edit),
+    /// Say who may use it
+    Groups(Groups),
+    /// Take it to idle or maintenance
+    State(State),
+    /// Report that it is broken
+    Fail(Fail),
+    /// Take it out of the farm
+    Remove(Remove),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct List {
+    /// Only those in this state: maintenance, prepare, idle, running, busy, failed
+    #[arg(long, value_parser = args::word::<WorkerState>)]
+    state: Option<WorkerState>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Add {
+    /// UUID of the worker [default: a new one]
+    #[arg(env = "GROVE_WORKER", hide_env_values = true, value_name = "WORKER")]
+    worker: Option<Uuid>,
+    /// Driver for this kind of board
+    #[arg(long, value_name = "NAME")]
+    driver: String,
+    /// The driver's configuration: KEY=VALUE (value: JSON, else text), @FILE.json or a JSON object; later ones win
+    #[arg(long, value_name = "CONFIG")]
+    config: Vec<String>,
+    /// What the board can do
+    #[arg(long = "cap", value_name = "KEY=VALUE", value_parser = config::pair)]
+    capabilities: Vec<(String, String)>,
+    /// Who may use it [default: everyone, or as it was]
+    #[arg(long = "group", value_name = "GROUP")]
+    groups: Vec<String>,
+    /// Where it stands: tasks of one host share a limit
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
+pub(crate) struct Edit {
+    #[command(flatten)]
+    id: WorkerId,
+    /// Set a capability: it wins over what the board says of itself
+    #[arg(long = "cap", value_name = "KEY=VALUE", group = "change", value_parser = config::pair)]
+    set: Vec<(String, String)>,
+    /// Take back a capability that was set so
+    #[arg(long = "no-cap", value_name = "KEY", group = "change")]
+    unset: Vec<String>,
+    /// Where it stands; empty = nowhere
+    #[arg(long, value_name = "HOST", group = "change")]
+    host: Option<String>,
+    /// Remarks; empty = none
+    #[arg(long, value_name = "TEXT", group = "change")]
+    notes: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("who").required(true).multiple(false))]
+pub(crate) struct Groups {
+    #[command(flatten)]
+    id: WorkerId,
+    /// A group that may use it
+    #[arg(long = "group", value_name = "GROUP", group = "who")]
+    groups: Vec<String>,
+    /// Everyone may use it
+    #[arg(long, group = "who")]
+    everyone: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct State {
+    /// Where it shall go
+    #[arg(value_name = "STATE")]
+    state: Wanted,
+    #[command(flatten)]
+    id: WorkerId,
+    /// idle: also from failed; maintenance: also when a job runs on it, which ends
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Wanted {
+    /// Ready for jobs
+    Idle,
+    /// In the admin's hands
+    Maintenance,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Fail {
+    #[command(flatten)]
+    id: WorkerId,
+    /// What is wrong with it
+    #[arg(long)]
+    reason: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Remove {
+    #[command(flatten)]
+    id: WorkerId,
+    /// Also when a job runs on it, which ends
+    #[arg(long)]
+    force: bool,
+}
+
+pub(crate) async fn run(farm: &Client, out: &Output, command: Worker) -> anyhow::Result<()> {
+    match command {
+        Worker::List(args) => list(farm, out, args).await,
+        Worker::Show(id) => show(farm, out, &id).await,
+        Worker::Add(args) => add(farm, out, args).await,
+        Worker::Edit(args) => edit(farm, out, args).await,
+        Worker::Groups(args) => {
+            changed(out, &farm.set_worker_groups(args.id.worker, args.groups, None).await?)
+        }
+        Worker::State(args) => {
+            let state = match args.state {
+                Wanted::Idle => WantedState::Idle,
+                Wanted::Maintenance => WantedState::Maintenance,
+            };
+            let body = MoveWorker { state, force: args.force };
+            changed(out, &farm.move_worker(args.id.worker, &body, None).await?)
+        }
+        Worker::Fail(args) => changed(out, &farm.report_failure(args.id.worker, &args.reason).await?),
+        Worker::Remove(args) => {
+            farm.delete_worker(args.id.worker, args.force, None).await?;
+            out.remark(&format!("worker {} is removed", args.id.worker));
+            Ok(())
+        }
+    }
+}
+
+async fn list(farm: &Client, out: &Output, args: List) -> anyhow::Result<()> {
+    let workers = farm.workers(&WorkersQuery { state: args.state }).take(MAX_LIST).await?;
+    if out.is_json() {
+        return Ok(out.items(&workers)?);
+    }
+    let now = clock::now();
+    let row = |worker: &Shown| {
+        [
+            worker.uuid.to_string(),
+            wire_word(&worker.state),
+            relative(worker.since, now),
+            worker.driver.clone(),
+            or_dash(worker.host.as_deref()),
+            or_dash(Some(&worker.groups.join(" "))),
+            worker.job.map_or_else(|| "-".to_owned(), |job| job.id.to_string()),
+            or_dash(Some(&capabilities(&worker.capabilities))),
+        ]
+    };
+    let rows = workers.iter().map(row).collect();
+    let header = ["WORKER", "STATE", "SINCE", "DRIVER", "HOST", "GROUPS", "JOB", "CAPABILITIES"];
+    Ok(out.table(header, rows, "no workers")?)
+}
+
+async fn show(farm: &Client, out: &Output, id: &WorkerId) -> anyhow::Result<()> {
+    let worker = farm.worker(id.worker).await?;
+    if out.is_json() {
+        return Ok(out.json(&worker)?);
+    }
+    let now = clock::now();
+    let health = &worker.health;
+    let checked = health.checked_at.map_or_else(
+        || "never checked".to_owned(),
+        |at| format!("{}, checked {}", if health.ok { "well" } else { "not well" }, relative(at, now)),
+    );
+    let note = if health.note.is_empty() { String::new() } else { format!(": {}", health.note) };
+    let sources = &worker.sources;
+    out.fields([
+        ("worker", worker.uuid.to_string()),
+        ("state", wire_word(&worker.state)),
+        ("since", relative(worker.since, now)),
+        ("reason", worker.reason.clone().unwrap_or_default()),
+        ("recovery", recovery(&worker)),
+        ("job", worker.job.map_or_else(String::new, |job| job.id.to_string())),
+        (
+            "task",
+            worker.task.map_or_else(String::new, |task| format!("{} {}", wire_word(&task.kind), task.id)),
+        ),
+        ("health", format!("{checked}{note}")),
+        ("driver", worker.driver.clone()),
+        ("configuration", worker.driver_config.to_string()),
+        ("host", worker.host.clone().unwrap_or_default()),
+        ("groups", if worker.groups.is_empty() { "everyone".to_owned() } else { worker.groups.join(" ") }),
+        ("capabilities", capabilities(&worker.capabilities)),
+        ("  of the board", capabilities(&sources.agent)),
+        ("  introspected", capabilities(&sources.introspected)),
+        ("  of the admin", capabilities(&sources.admin)),
+        ("notes", worker.notes.clone().unwrap_or_default()),
+    ])?;
+    Ok(())
+}
+
+fn recovery(worker: &Shown) -> String {
+    match &worker.recovery {
+        Some(recovery) if recovery.quarantined => format!("quarantined after {} relapses", recovery.relapses),
+        Some(recovery) => match recovery.recheck_at {
+            Some(at) => format!("checked again {}", relative(at, clock::now())),
+            None => String::new(),
+        },
+        None => String::new(),
+    }
+}
+
+async fn add(farm: &Client, out: &Output, args: Add) -> anyhow::Result<()> {
+    let uuid = args.worker.unwrap_or_else(Uuid::new_v4);
+    let body = PutWorker {
+        driver: args.driver,
+        driver_config: config::merge(&args.config)?,
+        capabilities: config::map(&args.capabilities),
+        groups: (!args.groups.is_empty()).then_some(args.groups),
+        host: args.host.map(Some),
+    };
+    let worker = farm.put_worker(uuid, &body, None).await?;
+    if out.is_json() {
+        return Ok(out.json(&worker)?);
+    }
+    out.remark(&sentence(&worker));
+    if worker.state == WorkerState::Maintenance {
+        out.remark(&format!("`grove worker state idle {uuid}` makes it ready for jobs"));
+    }
+    Ok(out.line(&worker.uuid.to_string())?)
+}
+
+async fn edit(farm: &Client, out: &Output, args: Edit) -> anyhow::Result<()> {
+    let uuid = args.id.worker;
+    let mut body = PatchWorker {
+        host: args.host.map(|host| Some(host).filter(|host| !host.is_empty())),
+        notes: args.notes.map(|notes| Some(notes).filter(|notes| !notes.is_empty())),
+        ..PatchWorker::default()
+    };
+    let mut seen = None;
+    if !args.set.is_empty() || !args.unset.is_empty() {
+        // The farm takes the admin's capabilities as a whole: these come on top of what is there now, and only if
+        // that is still what is there.
+        let worker = farm.worker(uuid).await?;
+        let mut admin = worker.sources.admin;
+        admin.retain(|key, _| !args.unset.contains(key));
+        admin.extend(args.set);
+        body.capabilities = Some(Some(admin));
+        seen = Some(worker.revision);
+    }
+    changed(out, &farm.patch_worker(uuid, &body, seen).await?)
+}
+
+fn changed(out: &Output, worker: &Shown) -> anyhow::Result<()> {
+    if out.is_json() {
+        return Ok(out.json(worker)?);
+    }
+    Ok(out.line(&sentence(worker))?)
+}
+
+fn sentence(worker: &Shown) -> String {
+    let reason = worker.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+    format!("worker {} is in {}{reason}", worker.uuid, wire_word(&worker.state))
+}

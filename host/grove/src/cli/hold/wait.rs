@@ -1,0 +1,146 @@
+//! Waiting for a board, through restarts of the farm.
+
+use std::time::Duration;
+
+use grove_client::wire::Span;
+use grove_client::wire::job::Access;
+use grove_client::wire::request::{Reason, Request, RequestState};
+use grove_client::{Client, Error};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::cli::progress::Progress;
+
+/// How long a farm may be away before a wait is given up: a restart takes less.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Pauses between attempts to reach a farm that is away.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// Long polls grow from the first to the second. The first ones are short since a change between the answer before
+/// and this poll is only seen at the poll's end.
+const POLLS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
+
+/// Pause between two polls: a farm whose queue moves all the time answers polls at once.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// How a wait ended.
+pub(crate) enum Arrival {
+    /// The job runs.
+    Board(Box<Access>),
+    /// The request has ended.
+    Over(Box<Request>),
+    /// No board within the user's bound.
+    Late(Span),
+}
+
+/// Waits until the job of `request` runs, or never will.
+pub(crate) async fn board(
+    farm: &Client,
+    request: Request,
+    bound: Option<Span>,
+    progress: &mut Progress,
+) -> Result<Arrival, Error> {
+    let arrival = arrival(farm, request, progress);
+    match bound {
+        Some(bound) => timeout(bound.duration(), arrival).await.unwrap_or(Ok(Arrival::Late(bound))),
+        None => arrival.await,
+    }
+}
+
+async fn arrival(farm: &Client, mut request: Request, progress: &mut Progress) -> Result<Arrival, Error> {
+    loop {
+        request = settled(farm, request, progress).await?;
+        if request.state.is_terminal() {
+            return Ok(Arrival::Over(Box::new(request)));
+        }
+        if let Some(access) = access(farm, &request).await? {
+            progress.say(describe(&request));
+            return Ok(Arrival::Board(Box::new(access)));
+        }
+        request = patiently(|| farm.request_after_change(request.id, POLLS.0)).await?;
+    }
+}
+
+/// Waits until `request` no longer waits.
+pub(crate) async fn settled(
+    farm: &Client,
+    mut request: Request,
+    progress: &mut Progress,
+) -> Result<Request, Error> {
+    let mut poll = POLLS.0;
+    while request.state == RequestState::Waiting {
+        progress.say(describe(&request));
+        request = patiently(|| farm.request_after_change(request.id, poll)).await?;
+        poll = (poll * 2).min(POLLS.1);
+        if request.state == RequestState::Waiting {
+            sleep(BREATH).await;
+        }
+    }
+    Ok(request)
+}
+
+/// How to get in, from the request itself or from its job.
+async fn access(farm: &Client, request: &Request) -> Result<Option<Access>, Error> {
+    if let Some(access) = request.job.as_ref().and_then(|job| job.access.clone()) {
+        return Ok(Some(access));
+    }
+    match patiently(|| farm.job(request.id)).await {
+        Ok(job) => Ok(job.access),
+        // It ended meanwhile: the next look at the request tells how.
+        Err(error) if error.problem().is_some_and(|problem| problem.status == 404) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes a call again while the farm is away, but not for ever. Only for calls that may be made twice.
+pub(crate) async fn patiently<T, F>(mut call: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let mut away: Option<(Instant, Duration)> = None;
+    loop {
+        match call().await {
+            Err(error) if error.is_transient() => {
+                let (deadline, pause) = *away.get_or_insert_with(|| (deadline(), PAUSES.0));
+                if Instant::now() + pause > deadline {
+                    return Err(error);
+                }
+                sleep(pause).await;
+                away = Some((deadline, (pause * 2).min(PAUSES.1)));
+            }
+            result => return result,
+        }
+    }
+}
+
+fn deadline() -> Instant {
+    Instant::now() + PATIENCE
+}
+
+/// One line about where a request stands.
+pub(crate) fn describe(request: &Request) -> String {
+    let id = request.id;
+    let state = match (request.state, request.position) {
+        (RequestState::Waiting, _) if request.reserved.is_some() => {
+            format!("request {id}: a board is being opened")
+        }
+        (RequestState::Waiting, Some(position)) => format!("request {id} waits at place {position}"),
+        (RequestState::Waiting, None) => format!("request {id} waits"),
+        (RequestState::InProgress, _) => format!("request {id} runs on worker {}", worker(request)),
+        (state, _) => format!("request {id} is {}", crate::cli::args::wire_word(&state)),
+    };
+    match because(request) {
+        Some(reason) => format!("{state}: {reason}"),
+        None => state,
+    }
+}
+
+fn because(request: &Request) -> Option<String> {
+    let reasons: &[Reason] = request.why.as_deref().unwrap_or_default();
+    if request.state != RequestState::Waiting || reasons.is_empty() {
+        return request.reason.clone();
+    }
+    Some(reasons.iter().map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("; "))
+}
+
+fn worker(request: &Request) -> String {
+    request.job.as_ref().map_or_else(|| "?".to_owned(), |job| job.worker.to_string())
+}

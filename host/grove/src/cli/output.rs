@@ -1,0 +1,171 @@
+//! How results and remarks reach the user: tables or JSON on stdout, everything else on stderr.
+
+use std::io::{self, IsTerminal, Write};
+
+use clap::ValueEnum;
+use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+/// Form of results.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// Tables and sentences.
+    #[default]
+    Human,
+    /// What the farm sent, for programs.
+    Json,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub(crate) enum When {
+    /// On terminals, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// A list as the farm sends it, in one piece.
+#[derive(Serialize)]
+struct Items<'a, T> {
+    items: &'a [T],
+}
+
+/// Where and how to write.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    pub(crate) format: Format,
+    pub(crate) quiet: bool,
+    color: bool,
+    stdout_is_terminal: bool,
+    stderr_is_terminal: bool,
+}
+
+impl Output {
+    pub(crate) fn new(format: Format, quiet: bool, when: When) -> Self {
+        let stdout_is_terminal = io::stdout().is_terminal();
+        let color = match when {
+            When::Auto => stdout_is_terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+            When::Always => true,
+            When::Never => false,
+        };
+        Self { format, quiet, color, stdout_is_terminal, stderr_is_terminal: io::stderr().is_terminal() }
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Whether something that moves may be drawn on stderr.
+    pub(crate) fn may_animate(&self) -> bool {
+        self.stderr_is_terminal && !self.quiet
+    }
+
+    /// A result for programs.
+    pub(crate) fn json(&self, value: &impl Serialize) -> io::Result<()> {
+        let text = serde_json::to_string_pretty(value)?;
+        self.line(&text)
+    }
+
+    /// A list for programs.
+    pub(crate) fn items<T: Serialize>(&self, items: &[T]) -> io::Result<()> {
+        self.json(&Items { items })
+    }
+
+    /// A result for programs that follow a stream: one line each.
+    pub(crate) fn json_line(&self, value: &impl Serialize) -> io::Result<()> {
+        let text = serde_json::to_string(value)?;
+        self.line(&text)
+    }
+
+    /// A line of the result.
+    pub(crate) fn line(&self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "{text}")?;
+        out.flush()
+    }
+
+    /// A result with columns; `nothing` is the remark when it has no rows.
+    pub(crate) fn table<const N: usize>(
+        &self,
+        header: [&str; N],
+        rows: Vec<[String; N]>,
+        nothing: &str,
+    ) -> io::Result<()> {
+        if rows.is_empty() {
+            self.remark(nothing);
+            return Ok(());
+        }
+        let mut table = self.bare();
+        table.set_header(header);
+        for row in rows {
+            table.add_row(row.map(|text| self.cell(text)));
+        }
+        self.print(&table)
+    }
+
+    /// One thing, a field per line; fields without a value are left out.
+    pub(crate) fn fields<const N: usize>(&self, fields: [(&str, String); N]) -> io::Result<()> {
+        let mut table = self.bare();
+        for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_empty() && value != "-") {
+            table.add_row([Cell::new(name), self.cell(value)]);
+        }
+        self.print(&table)
+    }
+
+    /// A remark that is no result: silenced by `--quiet`.
+    pub(crate) fn remark(&self, text: &str) {
+        if !self.quiet {
+            // A user who closed stderr does not want it.
+            let _ = writeln!(io::stderr().lock(), "{text}");
+        }
+    }
+
+    /// Something that went wrong without ending the command; said even with `--quiet`.
+    pub(crate) fn warning(&self, text: &str) {
+        let _ = writeln!(io::stderr().lock(), "warning: {text}");
+    }
+
+    fn bare(&self) -> Table {
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING);
+        if self.stdout_is_terminal {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+        } else {
+            table.force_no_tty();
+        }
+        if self.color {
+            table.enforce_styling();
+        }
+        table
+    }
+
+    fn print(&self, table: &Table) -> io::Result<()> {
+        let text = table.to_string();
+        let lines = text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end());
+        self.line(&lines.collect::<Vec<_>>().join("\n"))
+    }
+
+    fn cell(&self, text: String) -> Cell {
+        let color = self.color.then(|| state_color(&text)).flatten();
+        let cell = Cell::new(text);
+        match color {
+            Some(color) => cell.fg(color),
+            None => cell,
+        }
+    }
+}
+
+/// Colour of a cell that is a state.
+fn state_color(text: &str) -> Option<Color> {
+    match text {
+        "idle" | "succeeded" | "done" | "serving" => Some(Color::Green),
+        "running" | "in_progress" | "prepare" | "busy" => Some(Color::Yellow),
+        "failed" | "invalid" | "timeout" => Some(Color::Red),
+        "maintenance" | "cancelled" => Some(Color::DarkGrey),
+        _ => None,
+    }
+}

@@ -1,0 +1,118 @@
+//! `grove serve`: puts the rooms together and runs them until it is told to stop.
+
+mod adapters;
+pub(crate) mod config;
+pub(crate) mod house;
+mod plugins;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+
+use config::Config;
+use house::House;
+
+/// Runs the controller.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Configuration file (TOML); every setting has a default
+    #[arg(long, env = "GROVE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address to serve HTTP on [default: 127.0.0.1:8487]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Folder of everything durable [default: $XDG_STATE_HOME/grove]
+    #[arg(long, env = "GROVE_STATE", value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Folder with one folder per plugin, beside or in place of the built-in ones
+    #[arg(long, env = "GROVE_PLUGINS", value_name = "DIR")]
+    plugins: Option<PathBuf>,
+    /// Host that users connect to for tunnels [default: 127.0.0.1]
+    #[arg(long, value_name = "HOST")]
+    advertise: Option<String>,
+    /// Serve beyond this machine although nobody is asked who they are
+    #[arg(long)]
+    insecure_listen: bool,
+}
+
+impl Args {
+    fn config(self) -> anyhow::Result<Config> {
+        let mut config = match &self.config {
+            Some(file) => Config::read(file)?,
+            None => Config::default(),
+        };
+        if let Some(listen) = self.listen {
+            config.listen = listen;
+        }
+        if let Some(advertise) = self.advertise {
+            config.advertise = advertise;
+        }
+        config.state = self.state.or(config.state);
+        config.plugins.folder = self.plugins.or(config.plugins.folder);
+        config.insecure_listen |= self.insecure_listen;
+        config.check()?;
+        Ok(config)
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let config = args.config()?;
+    log_to_stderr();
+    runtime()?.block_on(async {
+        let stop = stop_on_signal()?;
+        let house = House::build(&config).await?;
+        say_ready(house.address())?;
+        house.serve(stop).await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// The runtime of everything but guests.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().build().context("failed to start threads")
+}
+
+/// Lines for the operator; `GROVE_LOG` says which (`info` by default).
+pub(crate) fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("GROVE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Set already only when this process served before.
+    let _ = subscriber.try_init();
+}
+
+/// The one line that says where: whoever started the controller can wait for it.
+fn say_ready(address: SocketAddr) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "grove: listening on http://{address}")
+        .and_then(|()| out.flush())
+        .context("failed to say where the controller listens")
+}
+
+/// Fires at the first SIGTERM or SIGINT; the second ends the process at once, and nothing acknowledged is lost.
+pub(crate) fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+    let stop = CancellationToken::new();
+    let fired = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        fired.cancel();
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        std::process::exit(130);
+    });
+    Ok(stop)
+}

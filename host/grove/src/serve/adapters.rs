@@ -1,0 +1,6 @@
+//! The real rooms behind the traits that the controller and the plugin runtime ask for.
+
+pub(crate) mod access;
+pub(crate) mod drivers;
+pub(crate) mod policies;
+pub(crate) mod store;

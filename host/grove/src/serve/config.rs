@@ -1,0 +1,336 @@
+//! What the admin can set, in a file and by flags. Everything has a default: serving needs no configuration.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use grove_control::Settings;
+use grove_domain::group::{Owner, OwnerGroups};
+use grove_domain::moment::SignedDuration;
+use grove_runtime::Grants;
+use grove_wire::Span;
+use serde::Deserialize;
+
+/// The configuration file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// Where HTTP is served.
+    pub(crate) listen: SocketAddr,
+    /// Serve beyond this machine although nobody is authenticated.
+    pub(crate) insecure_listen: bool,
+    /// Folder of everything durable.
+    pub(crate) state: Option<PathBuf>,
+    /// What users are told to connect to.
+    pub(crate) advertise: String,
+    pub(crate) owner: OwnerConfig,
+    pub(crate) jobs: Jobs,
+    pub(crate) checks: Checks,
+    pub(crate) timeouts: TimeoutConfig,
+    pub(crate) limits: Limits,
+    pub(crate) retention: RetentionConfig,
+    pub(crate) tunnels: TunnelConfig,
+    pub(crate) keys: KeyConfig,
+    pub(crate) policy: PolicyConfig,
+    pub(crate) plugins: PluginConfig,
+    pub(crate) drain: Span,
+}
+
+/// Who everybody is until there is authentication.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct OwnerConfig {
+    name: String,
+    groups: Groups,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Groups {
+    All(Star),
+    Some(Vec<String>),
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+enum Star {
+    #[serde(rename = "*")]
+    Star,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Jobs {
+    length: Span,
+    max: Span,
+    prolongs: Option<u32>,
+    refuse_unsatisfiable: bool,
+    missed_heartbeats: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Checks {
+    interval: Span,
+    max_age: Span,
+    recheck_first: Span,
+    recheck_max: Span,
+    relapses: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TimeoutConfig {
+    prepare: Span,
+    maintain: Span,
+    open: Span,
+    check: Span,
+    cleanup: Span,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    workers: usize,
+    requests: usize,
+    demands_per_round: usize,
+    pub(crate) connections: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RetentionConfig {
+    requests: Span,
+    requests_max: usize,
+    history: Span,
+}
+
+/// Where users' tunnels are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TunnelConfig {
+    pub(crate) bind: IpAddr,
+    pub(crate) first_port: u16,
+    pub(crate) last_port: u16,
+    pub(crate) connections_per_job: usize,
+    pub(crate) connections: usize,
+    pub(crate) idle: Option<Span>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct KeyConfig {
+    /// Generated pairs kept ready.
+    pub(crate) pool: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PolicyConfig {
+    /// Name of the active policy; empty = the built-in rule.
+    pub(crate) name: String,
+    /// Its settings, as its schema says.
+    pub(crate) settings: toml::Table,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PluginConfig {
+    /// Folder with one folder per plugin; they take the place of built-in ones of the same name.
+    pub(crate) folder: Option<PathBuf>,
+    /// What plugins may do, by name.
+    pub(crate) grants: BTreeMap<String, Grants>,
+}
+
+const fn span(seconds: u64) -> Span {
+    match Span::from_secs(seconds) {
+        Some(span) => span,
+        None => Span::MAX,
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8487),
+            insecure_listen: false,
+            state: None,
+            advertise: "127.0.0.1".to_owned(),
+            owner: OwnerConfig::default(),
+            jobs: Jobs::default(),
+            checks: Checks::default(),
+            timeouts: TimeoutConfig::default(),
+            limits: Limits::default(),
+            retention: RetentionConfig::default(),
+            tunnels: TunnelConfig::default(),
+            keys: KeyConfig::default(),
+            policy: PolicyConfig::default(),
+            plugins: PluginConfig::default(),
+            drain: span(10),
+        }
+    }
+}
+
+impl Default for OwnerConfig {
+    fn default() -> Self {
+        Self { name: "local".to_owned(), groups: Groups::All(Star::Star) }
+    }
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        Self {
+            length: span(3600),
+            max: span(7 * 86_400),
+            prolongs: None,
+            refuse_unsatisfiable: false,
+            missed_heartbeats: 3,
+        }
+    }
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self {
+            interval: span(300),
+            max_age: span(60),
+            recheck_first: span(30),
+            recheck_max: span(3600),
+            relapses: 5,
+        }
+    }
+}
+
+impl Default for TimeoutConfig {
+    fn default() -> Self {
+        Self { prepare: span(600), maintain: span(120), open: span(60), check: span(30), cleanup: span(5) }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let caps = grove_control::settings::Caps::default();
+        Self {
+            workers: caps.workers,
+            requests: caps.live_requests,
+            demands_per_round: caps.demands_per_round,
+            connections: 4096,
+        }
+    }
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self { requests: span(7 * 86_400), requests_max: 100_000, history: span(30 * 86_400) }
+    }
+}
+
+impl Default for TunnelConfig {
+    fn default() -> Self {
+        Self {
+            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            first_port: 20_000,
+            last_port: 29_999,
+            connections_per_job: 64,
+            connections: 10_000,
+            idle: None,
+        }
+    }
+}
+
+impl Default for KeyConfig {
+    fn default() -> Self {
+        Self { pool: 16 }
+    }
+}
+
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        Self { name: "least-capable".to_owned(), settings: toml::Table::new() }
+    }
+}
+
+impl Config {
+    /// Reads a file; its errors name line and field.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("failed to read the configuration {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} is not a configuration", path.display()))
+    }
+
+    /// Refuses what would put users at risk.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let beyond = [("listen", self.listen.ip()), ("tunnels.bind", self.tunnels.bind)];
+        for (what, address) in beyond {
+            if !address.is_loopback() && !self.insecure_listen {
+                bail!(
+                    "{what} = {address} can be reached from other machines, and nobody who comes from there would be \
+                     asked who they are; use a loopback address, or say --insecure-listen if you mean it"
+                );
+            }
+        }
+        if self.tunnels.first_port > self.tunnels.last_port {
+            bail!("tunnels.first_port must not be greater than tunnels.last_port");
+        }
+        Ok(())
+    }
+
+    /// The folder of everything durable.
+    pub(crate) fn state(&self) -> anyhow::Result<PathBuf> {
+        if let Some(state) = &self.state {
+            return Ok(state.clone());
+        }
+        let home = |name: &str, below: &str| {
+            std::env::var_os(name).filter(|value| !value.is_empty()).map(|home| PathBuf::from(home).join(below))
+        };
+        home("XDG_STATE_HOME", "grove")
+            .or_else(|| home("HOME", ".local/state/grove"))
+            .context("there is no HOME to keep state in; name a folder with --state")
+    }
+
+    /// Who everybody is.
+    pub(crate) fn owner(&self) -> Owner {
+        let groups = match &self.owner.groups {
+            Groups::All(Star::Star) => OwnerGroups::All,
+            Groups::Some(groups) => OwnerGroups::Some(groups.clone()),
+        };
+        Owner { name: self.owner.name.clone(), groups }
+    }
+
+    /// What the controller goes by.
+    pub(crate) fn settings(&self) -> Settings {
+        let mut settings = Settings::default();
+        settings.job_length = signed(self.jobs.length);
+        settings.job_length_max = signed(self.jobs.max);
+        settings.bounds.prolongs = self.jobs.prolongs;
+        settings.refuse_unsatisfiable = self.jobs.refuse_unsatisfiable;
+        settings.missed_heartbeats = self.jobs.missed_heartbeats;
+        settings.check_interval = signed(self.checks.interval);
+        settings.check_max_age = signed(self.checks.max_age);
+        settings.rules.recheck_first = signed(self.checks.recheck_first);
+        settings.rules.recheck_max = signed(self.checks.recheck_max);
+        settings.rules.relapses = self.checks.relapses;
+        settings.timeouts.prepare = self.timeouts.prepare.duration();
+        settings.timeouts.maintain = self.timeouts.maintain.duration();
+        settings.timeouts.open = self.timeouts.open.duration();
+        settings.timeouts.check = self.timeouts.check.duration();
+        settings.timeouts.cleanup = self.timeouts.cleanup.duration();
+        settings.caps.workers = self.limits.workers;
+        settings.caps.live_requests = self.limits.requests;
+        settings.caps.demands_per_round = self.limits.demands_per_round.max(1);
+        settings.retention.requests = signed(self.retention.requests);
+        settings.retention.requests_max = self.retention.requests_max;
+        settings.retention.history = signed(self.retention.history);
+        settings
+    }
+
+    /// Longest time that a clean stop may take.
+    pub(crate) fn drain(&self) -> Duration {
+        self.drain.duration()
+    }
+}
+
+fn signed(span: Span) -> SignedDuration {
+    SignedDuration::try_from(span.duration()).unwrap_or(SignedDuration::MAX)
+}
