@@ -33,7 +33,7 @@ mod driver_call;
 mod driver_store;
 
 mod inspector;
-mod policy;
+pub mod policy;
 mod policy_call;
 mod pure;
 
@@ -50,8 +50,6 @@ pub use host::{Level, LogSink, NoSecrets, SecretHost, SshError, SshHost, SshOutp
 pub use inspector::{Finding, InspectorPlugin, InspectorSession, Registration, WorkerView};
 pub use limits::CallLimits;
 pub use manifest::{Kind, MAX_MANIFEST, Manifest, ManifestError, WORLD, Wants};
-pub use policy::{
-    Assignment, Change, Demand, Plan, PolicyInfo, PolicyPlugin, PolicySession, Request, Wait, Worker,
-};
+pub use policy::{PolicyInfo, PolicyPlugin, PolicySession};
 pub use tcp::{TcpRule, TcpRuleError};
 pub use tokio_util::sync::CancellationToken;

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use grove_runtime::{
-    Assignment, CallError, CallLimits, Cause, Change, Demand, FailureKind, PolicyPlugin, PolicySession,
-    Request, Worker,
-};
+use grove_runtime::policy::{Assignment, Change, Demand, Request, Worker};
+use grove_runtime::{CallError, CallLimits, Cause, FailureKind, PolicyPlugin, PolicySession};
 use grove_tests_conformance::{PATIENCE, Recorder, load, patient, short_run};
 
 async fn policy(name: &str) -> PolicyPlugin {
