@@ -227,9 +227,17 @@ fn one_row(written: rusqlite::Result<usize>, what: impl Fn() -> String) -> Resul
         }
         _ if failure.code == ErrorCode::ConstraintViolation => {
             let text = text.as_deref().unwrap_or_default();
-            let rule = text.split_once("failed: ").map_or(text, |(_, rule)| rule).to_owned();
-            Err(CommitError::Forbidden { what: what(), rule })
+            Err(CommitError::Forbidden { what: what(), rule: rule(text) })
         }
         _ => Err(StoreError::from(error).into()),
+    }
+}
+
+/// The rule in SQLite's words: `CHECK constraint failed: name` or `UNIQUE constraint failed: table.column`.
+fn rule(text: &str) -> String {
+    match text.split_once(" constraint failed: ") {
+        Some(("UNIQUE", columns)) => format!("{columns} is unique"),
+        Some((_, rule)) => rule.to_owned(),
+        None => text.to_owned(),
     }
 }

@@ -1,0 +1,270 @@
+//! Any entity that the farm's rules allow, with any text, number and time in it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use grove_domain::capability::{Capabilities, Map};
+use grove_domain::event::{Event, Subject};
+use grove_domain::group::{Owner, OwnerGroups};
+use grove_domain::id::{RequestId, TaskId, Uuid, WorkerId};
+use grove_domain::moment::{Moment, SignedDuration, Timestamp};
+use grove_domain::request::{self, Job, JobAccess, Priority, Request, Spec};
+use grove_domain::task::{Phase, Step, StepOutcome, Task, TaskKind, TaskSpec, TaskStatus};
+use grove_domain::wants::Wants;
+use grove_domain::worker::{self, Access, Health, Occupation, Recovery, Registration, Worker};
+use proptest::collection::{btree_map, vec};
+use proptest::option::of;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+pub(crate) fn text() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-z]{0,8}", any::<String>()]
+}
+
+/// Any instant there is, the ends of time among them.
+pub(crate) fn instant() -> impl Strategy<Value = Timestamp> {
+    let (first, last) = (Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
+    let whole = (first + 1..last, 0..1_000_000_000_i32);
+    prop_oneof![
+        8 => whole.prop_map(|(second, nano)| Timestamp::new(second, nano).unwrap()),
+        1 => Just(Timestamp::MAX),
+        1 => Just(Timestamp::MIN),
+    ]
+}
+
+fn span() -> impl Strategy<Value = SignedDuration> {
+    prop_oneof![
+        8 => (0..1_000_000_000_i64, 0..1_000_000_000_i32).prop_map(|(second, nano)| SignedDuration::new(second, nano)),
+        1 => Just(SignedDuration::MAX),
+        1 => Just(SignedDuration::MIN),
+    ]
+}
+
+/// As far as SQLite counts.
+fn count() -> impl Strategy<Value = u64> {
+    prop_oneof![1..1000_u64, 1..=i64::MAX.cast_unsigned()]
+}
+
+fn uuid() -> impl Strategy<Value = Uuid> {
+    any::<u128>().prop_map(Uuid::from_u128)
+}
+
+fn map() -> impl Strategy<Value = Map> {
+    btree_map(text(), text(), 0..4)
+}
+
+fn lines() -> impl Strategy<Value = Vec<String>> {
+    vec(text(), 0..3)
+}
+
+pub(crate) fn event(seq: u64) -> impl Strategy<Value = Event> {
+    let subject = prop_oneof![
+        uuid().prop_map(|id| Subject::Worker(WorkerId(id))),
+        any::<u64>().prop_map(|id| Subject::Request(RequestId(id))),
+        uuid().prop_map(|id| Subject::Task(TaskId(id))),
+        text().prop_map(Subject::Plugin),
+        Just(Subject::Farm),
+    ];
+    (instant(), text(), text(), subject, of(text()), of(text()), of(text())).prop_map(
+        move |(at, actor, kind, subject, before, after, note)| Event {
+            seq,
+            at,
+            actor,
+            kind,
+            subject,
+            before,
+            after,
+            note,
+        },
+    )
+}
+
+pub(crate) fn task() -> impl Strategy<Value = Task> {
+    let spec = (
+        select(&TaskKind::ALL[..]),
+        uuid().prop_map(WorkerId),
+        count(),
+        of(count().prop_map(RequestId)),
+        text(),
+        span(),
+        instant(),
+    )
+        .prop_map(|(kind, worker, generation, request, driver, timeout, queued)| TaskSpec {
+            kind,
+            worker,
+            generation,
+            request,
+            driver,
+            timeout,
+            queued,
+        });
+    (uuid(), spec, status()).prop_map(|(id, spec, status)| Task {
+        id: TaskId(id),
+        spec: Arc::new(spec),
+        status,
+        revision: 1,
+    })
+}
+
+fn status() -> impl Strategy<Value = TaskStatus> {
+    let outcome = select(vec![StepOutcome::Success, StepOutcome::Failed, StepOutcome::Cancelled]);
+    let step = (text(), instant(), of((instant(), outcome))).prop_map(|(name, started, end)| Step {
+        name,
+        started,
+        ended: end.map(|(at, _)| at),
+        outcome: end.map(|(_, outcome)| outcome),
+    });
+    let times = (instant(), of(instant()), instant(), of(instant()));
+    (select(&Phase::ALL[..]), vec(step, 0..3), 0..=100_u8, text(), text(), times).prop_map(
+        |(phase, steps, progress, note, error, (begun, started, ended, deadline))| TaskStatus {
+            phase,
+            steps,
+            progress,
+            note,
+            error: matches!(phase, Phase::Failed | Phase::Cancelled).then_some(error),
+            started: started.or((phase == Phase::Running).then_some(begun)),
+            ended: phase.is_terminal().then_some(ended),
+            deadline,
+        },
+    )
+}
+
+/// A worker; a RUNNING one is occupied by `occupant`.
+pub(crate) fn worker(occupant: u64) -> impl Strategy<Value = Worker> {
+    let access = (text(), any::<u16>(), text(), lines()).prop_map(|(host, port, user, host_keys)| Access {
+        host,
+        port,
+        user,
+        host_keys,
+    });
+    let health = (any::<bool>(), of(instant()), text()).prop_map(|(ok, checked_at, note)| Health {
+        ok,
+        checked_at,
+        note,
+    });
+    let recovery = (any::<u32>(), any::<u32>(), of(instant()), any::<bool>()).prop_map(
+        |(relapses, attempts, recheck_at, quarantined)| Recovery {
+            relapses,
+            attempts,
+            recheck_at,
+            quarantined,
+        },
+    );
+    let who = (uuid(), text(), text(), map(), map(), map());
+    let what = (of(lines()), of(text()), of(text()), health, of(access));
+    let how = (
+        select(&worker::State::ALL[..]),
+        instant(),
+        of(text()),
+        any::<bool>(),
+        of((uuid(), select(&TaskKind::ALL[..]))),
+        recovery,
+        count(),
+    );
+    (who, what, how).prop_map(move |(who, what, how)| {
+        let (id, driver, driver_config, agent, introspected, admin) = who;
+        let (groups, host, notes, health, access) = what;
+        let (state, since, reason, opened, task, mut recovery, generation) = how;
+        if state != worker::State::Failed {
+            recovery.recheck_at = None;
+        }
+        let (id, agent) = (WorkerId(id), Arc::new(agent));
+        Worker {
+            id,
+            state,
+            since,
+            reason: if state == worker::State::Failed { Some(reason.unwrap_or_default()) } else { reason },
+            registration: Arc::new(Registration { driver, driver_config, capabilities: agent.clone() }),
+            capabilities: Capabilities::new(id, agent, introspected.into(), admin.into()),
+            groups: groups.map(Arc::from),
+            host,
+            notes,
+            health,
+            access: access.map(Arc::new),
+            occupation: (state == worker::State::Running)
+                .then_some(Occupation { request: RequestId(occupant), opened }),
+            task: task.map(|(id, kind)| (TaskId(id), kind)),
+            recovery,
+            generation,
+            revision: 1,
+        }
+    })
+}
+
+fn spec() -> impl Strategy<Value = Spec> {
+    let groups = prop_oneof![Just(OwnerGroups::All), lines().prop_map(OwnerGroups::Some)];
+    let term =
+        select(vec!["camera", "!camera", "board=rpi4", "uart=2..", "lab!=berlin", "name=\"a,b\"", "v>=2.9"]);
+    let wants = prop_oneof![
+        of(map()).prop_map(Wants::Exact),
+        vec(term, 0..4).prop_map(|terms| Wants::parse(&terms).unwrap()),
+    ];
+    (text(), groups, wants, of(span()), lines(), of(span()), map()).prop_map(
+        |(name, groups, wants, length, keys, heartbeat, hints): (_, _, _, _, _, _, BTreeMap<_, _>)| Spec {
+            owner: Owner { name, groups },
+            wants,
+            length,
+            keys,
+            heartbeat,
+            hints,
+        },
+    )
+}
+
+fn job(worker: WorkerId) -> impl Strategy<Value = Job> {
+    let access = (any::<u16>(), text(), any::<u16>(), text(), lines(), of(text()), lines()).prop_map(
+        |(port, target_host, target_port, user, host_keys, private_key, authorized_keys)| JobAccess {
+            port,
+            target_host,
+            target_port,
+            user,
+            host_keys,
+            private_key,
+            authorized_keys,
+        },
+    );
+    (instant(), instant(), any::<u32>(), access, instant()).prop_map(
+        move |(opened, timeout, prolongs, access, ended)| Job {
+            worker,
+            opened,
+            timeout,
+            prolongs,
+            access: Arc::new(access),
+            ended: Some(ended),
+        },
+    )
+}
+
+/// A request; where it holds a worker, it is `worker`.
+pub(crate) fn request(number: u64, worker: WorkerId) -> impl Strategy<Value = Request> {
+    let moment = || (instant(), -93_599..=93_599_i32).prop_map(|(at, offset)| Moment { at, offset });
+    let who = (spec(), 1..=16_u8, count(), instant(), moment(), moment());
+    let how = (select(&request::State::ALL[..]), instant(), any::<bool>(), of(text()), job(worker));
+    (who, how).prop_map(move |(who, how)| {
+        let (spec, priority, place, created, valid_after, deadline) = who;
+        let (state, since, reserve, reason, mut job) = how;
+        let with_job =
+            matches!(state, request::State::InProgress | request::State::Done | request::State::Failed);
+        if state == request::State::InProgress {
+            job.ended = None;
+        } else {
+            job.access = Arc::new(JobAccess { private_key: None, ..JobAccess::clone(&job.access) });
+        }
+        let must_say = matches!(state, request::State::Failed | request::State::Invalid);
+        Request {
+            id: RequestId(number),
+            spec: Arc::new(spec),
+            state,
+            since,
+            created,
+            priority: Priority::new(priority).unwrap(),
+            place,
+            valid_after,
+            deadline,
+            reserved: (reserve && state == request::State::Waiting).then_some(worker),
+            job: with_job.then(|| Arc::new(job)),
+            reason: if must_say { Some(reason.unwrap_or_default()) } else { reason },
+            revision: 1,
+        }
+    })
+}

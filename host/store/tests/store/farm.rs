@@ -1,0 +1,178 @@
+//! A small farm to store.
+
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+
+use grove_domain::capability::Map;
+use grove_domain::event::{Event, Subject};
+use grove_domain::group::{Owner, OwnerGroups};
+use grove_domain::id::{RequestId, TaskId, Uuid, WorkerId};
+use grove_domain::moment::{Moment, SignedDuration, Timestamp};
+use grove_domain::request::{Job, JobAccess, Priority, Request, Spec, State};
+use grove_domain::task::{Task, TaskKind, TaskSpec};
+use grove_domain::wants::Wants;
+use grove_domain::worker::{self, Occupation, Registration, Worker};
+use grove_store::{Batch, Change, CommitError, Settings, Store};
+use tempfile::TempDir;
+
+/// A new store in a folder of its own.
+pub(crate) fn new() -> (TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    (folder, store)
+}
+
+pub(crate) fn open(folder: &Path) -> Store {
+    Store::open(folder, Settings::default()).unwrap()
+}
+
+/// A second way in, for what the store itself would never do.
+pub(crate) fn intrude(folder: &Path) -> rusqlite::Connection {
+    let connection = rusqlite::Connection::open(folder.join("grove.db")).unwrap();
+    connection.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
+    connection
+}
+
+pub(crate) fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + second).unwrap()
+}
+
+pub(crate) fn batch(epoch: u64, changes: impl IntoIterator<Item = Change>) -> Batch {
+    Batch { epoch, changes: changes.into_iter().collect(), events: Vec::new() }
+}
+
+/// Commits and waits.
+pub(crate) fn commit(store: &Store, batch: Batch) -> Result<(), CommitError> {
+    let (tell, told) = mpsc::channel();
+    store.commit(batch, move |answer| tell.send(answer).unwrap());
+    told.recv().unwrap()
+}
+
+pub(crate) fn worker(number: u128) -> Worker {
+    let registration = Registration {
+        driver: "simulated".to_owned(),
+        driver_config: "{}".to_owned(),
+        capabilities: Arc::new(Map::from([("board".to_owned(), "rpi4".to_owned())])),
+    };
+    Worker::register(WorkerId(Uuid::from_u128(number)), registration, at(0))
+}
+
+/// The worker's next revision, held by a request.
+pub(crate) fn held(worker: &Worker, by: u64) -> Worker {
+    let mut next = worker.clone();
+    next.state = worker::State::Running;
+    next.occupation = Some(Occupation { request: RequestId(by), opened: false });
+    next.revision += 1;
+    next
+}
+
+pub(crate) fn request(number: u64) -> Request {
+    Request {
+        id: RequestId(number),
+        spec: Arc::new(Spec {
+            owner: Owner { name: "ann".to_owned(), groups: OwnerGroups::All },
+            wants: Wants::parse(&["board=rpi4", "uart=2.."]).unwrap(),
+            length: None,
+            keys: Vec::new(),
+            heartbeat: None,
+            hints: Map::new(),
+        }),
+        state: State::Waiting,
+        since: at(0),
+        created: at(0),
+        priority: Priority::new(8).unwrap(),
+        place: number,
+        valid_after: Moment::utc(at(0)),
+        deadline: Moment::utc(at(3600)),
+        reserved: None,
+        job: None,
+        reason: None,
+        revision: 1,
+    }
+}
+
+/// The request's next revision, reserved for a worker.
+pub(crate) fn reserved(request: &Request, worker: &Worker) -> Request {
+    let mut next = request.clone();
+    next.reserved = Some(worker.id);
+    next.revision += 1;
+    next
+}
+
+/// The request's next revision, with a running job.
+pub(crate) fn opened(request: &Request, worker: &Worker) -> Request {
+    let access = JobAccess {
+        port: 2222,
+        target_host: "board".to_owned(),
+        target_port: 22,
+        user: "ann".to_owned(),
+        host_keys: Vec::new(),
+        private_key: Some("-----BEGIN RSA PRIVATE KEY-----".to_owned()),
+        authorized_keys: vec!["ssh-ed25519 AAAA ann".to_owned()],
+    };
+    let mut next = request.clone();
+    next.state = State::InProgress;
+    next.reserved = None;
+    next.job = Some(Arc::new(Job {
+        worker: worker.id,
+        opened: at(1),
+        timeout: at(100),
+        prolongs: 0,
+        access: Arc::new(access),
+        ended: None,
+    }));
+    next.revision += 1;
+    next
+}
+
+/// The request's next revision: over, its job too.
+pub(crate) fn ended(request: &Request, state: State) -> Request {
+    let mut next = request.clone();
+    next.state = state;
+    next.reserved = None;
+    next.reason = Some("it is over".to_owned());
+    next.revision += 1;
+    if let Some(job) = &request.job {
+        let access = JobAccess { private_key: None, ..JobAccess::clone(&job.access) };
+        next.job = Some(Arc::new(Job { ended: Some(at(50)), access: Arc::new(access), ..Job::clone(job) }));
+    }
+    next
+}
+
+pub(crate) fn task(number: u128, kind: TaskKind, worker: &Worker, request: Option<u64>) -> Task {
+    let spec = TaskSpec {
+        kind,
+        worker: worker.id,
+        generation: worker.generation,
+        request: request.map(RequestId),
+        driver: "simulated".to_owned(),
+        timeout: SignedDuration::from_secs(60),
+        queued: at(0),
+    };
+    Task::queued(TaskId(Uuid::from_u128(number)), spec)
+}
+
+pub(crate) fn event(seq: u64, subject: Subject) -> Event {
+    Event {
+        seq,
+        at: at(seq.cast_signed()),
+        actor: "core".to_owned(),
+        kind: "request.created".to_owned(),
+        subject,
+        before: None,
+        after: Some("waiting".to_owned()),
+        note: None,
+    }
+}
+
+pub(crate) fn put_worker(worker: &Worker) -> Change {
+    Change::PutWorker(Arc::new(worker.clone()))
+}
+
+pub(crate) fn put_request(request: &Request) -> Change {
+    Change::PutRequest(Arc::new(request.clone()))
+}
+
+pub(crate) fn put_task(task: &Task) -> Change {
+    Change::PutTask(Arc::new(task.clone()))
+}

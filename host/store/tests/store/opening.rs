@@ -1,0 +1,138 @@
+//! What is opened, and what is refused.
+
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use grove_store::{OpenError, Settings, Store, StoreError};
+
+use crate::farm::{self, batch, commit, put_request, request};
+
+fn refusal(folder: &Path) -> OpenError {
+    match Store::open(folder, Settings::default()) {
+        Ok(_) => panic!("it was opened"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn files_are_private() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("state");
+    let store = farm::open(&folder);
+    let epoch = store.load().unwrap().epoch;
+    commit(&store, batch(epoch, [put_request(&request(1))])).unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+        names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+    }
+    names.sort();
+    assert_eq!(names, ["grove.db", "grove.db-shm", "grove.db-wal", "grove.lock"]);
+}
+
+#[test]
+fn a_second_opener_is_refused_until_the_first_is_gone() {
+    let (folder, store) = farm::new();
+    let error = refusal(folder.path());
+    assert!(matches!(error, OpenError::InUse(_)), "{error}");
+    let expected = format!(
+        "the state folder {} is in use by another process: stop it first, or name another folder",
+        folder.path().display()
+    );
+    assert_eq!(error.to_string(), expected);
+    let clone = store.clone();
+    drop(store);
+    assert!(matches!(refusal(folder.path()), OpenError::InUse(_)));
+    drop(clone);
+    farm::open(folder.path());
+}
+
+#[test]
+fn a_newer_schema_is_refused_and_left_alone() {
+    let (folder, store) = farm::new();
+    drop(store);
+    farm::intrude(folder.path()).pragma_update(None, "user_version", 99).unwrap();
+    let error = refusal(folder.path());
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 1, .. }), "{error}");
+    let version: u32 =
+        farm::intrude(folder.path()).query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(version, 99);
+}
+
+#[test]
+fn another_programs_database_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    farm::intrude(folder.path()).execute_batch("CREATE TABLE songs (name TEXT)").unwrap();
+    assert!(matches!(refusal(folder.path()), OpenError::Foreign(_)));
+}
+
+#[test]
+fn what_is_no_database_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("grove.db"), "all the world's a stage\n".repeat(1000)).unwrap();
+    let error = refusal(folder.path());
+    assert!(matches!(error, OpenError::Store { error: StoreError::Corrupt(_), .. }), "{error}");
+    assert!(error.to_string().contains("put the last backup in its place"), "{error}");
+}
+
+#[test]
+fn a_damaged_store_is_found_after_a_crash() {
+    let (folder, store) = farm::new();
+    let epoch = store.load().unwrap().epoch;
+    commit(&store, batch(epoch, (1..=2000).map(|number| put_request(&request(number))))).unwrap();
+    drop(store);
+    let intruder = farm::intrude(folder.path());
+    intruder.execute_batch("UPDATE farm SET clean = 0; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    drop(intruder);
+    let file = folder.path().join("grove.db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2 / 4096 * 4096;
+    bytes[middle..middle + 4096].fill(0x55);
+    std::fs::write(&file, bytes).unwrap();
+    let error = refusal(folder.path());
+    assert!(matches!(error, OpenError::Store { error: StoreError::Corrupt(_), .. }), "{error}");
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_refused() {
+    let (folder, store) = farm::new();
+    drop(store);
+    let set = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    // The superuser may write everything: the child must be somebody else, and be able to reach itself.
+    let program = folder.path().join("child");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let mut child = Command::new(&program);
+    if std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(folder.path()).unwrap()) == 0 {
+        const NOBODY: u32 = 65_534;
+        for name in ["grove.db", "grove.lock", "child", ""] {
+            chown(folder.path().join(name), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        child.uid(NOBODY).gid(NOBODY);
+    }
+    set(&program, 0o700);
+    set(&folder.path().join("grove.db"), 0o400);
+    let output = child
+        .args(["--exact", "opening::open_as_child", "--ignored", "--nocapture"])
+        .env("GROVE_STORE_FOLDER", folder.path())
+        .output()
+        .unwrap();
+    set(folder.path(), 0o700);
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        told.contains("the store cannot be written"),
+        "{told}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+#[ignore = "run as a child by a_store_that_cannot_be_written_is_refused"]
+fn open_as_child() {
+    let folder = std::env::var_os("GROVE_STORE_FOLDER").expect("the parent names a folder");
+    println!("{}", refusal(Path::new(&folder)));
+}

@@ -1,0 +1,74 @@
+//! What is put in comes out, to the last nanosecond.
+
+use grove_domain::id::{Uuid, WorkerId};
+use grove_store::{Batch, EventQuery};
+use proptest::prelude::*;
+
+use crate::any;
+use crate::farm::{self, commit, held, put_request, put_task, put_worker};
+
+/// The worker that requests hold.
+const HOLDER: u128 = 7;
+
+fn request() -> impl Strategy<Value = grove_domain::request::Request> {
+    any::request(1, WorkerId(Uuid::from_u128(HOLDER)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_entity_comes_back_as_it_was(
+        worker in any::worker(1),
+        task in any::task(),
+        event in any::event(1),
+        request in request(),
+        mut later in request(),
+    ) {
+        let (folder, store) = farm::new();
+        let epoch = store.load().unwrap().epoch;
+        let holder = farm::worker(HOLDER);
+        let changes = vec![
+            put_worker(&worker),
+            put_worker(&holder),
+            put_worker(&held(&holder, 1)),
+            put_request(&request),
+            put_task(&task),
+        ];
+        commit(&store, Batch { epoch, changes, events: vec![event.clone()] }).unwrap();
+        let loaded = store.load().unwrap();
+        prop_assert_eq!(&loaded.requests, &vec![request.clone()]);
+
+        later.spec = request.spec.clone();
+        later.created = request.created;
+        later.revision = 2;
+        commit(&store, farm::batch(loaded.epoch, [put_request(&later)])).unwrap();
+        drop(store);
+
+        let store = farm::open(folder.path());
+        let loaded = store.load().unwrap();
+        prop_assert!(loaded.workers.contains(&worker), "{:?}", loaded.workers);
+        prop_assert!(loaded.workers.contains(&held(&holder, 1)));
+        prop_assert_eq!(loaded.requests, vec![later.clone()]);
+        prop_assert_eq!(loaded.last_request, 1);
+        prop_assert_eq!(loaded.last_place, later.place);
+        prop_assert_eq!(loaded.live_tasks.contains(&task), !task.status.phase.is_terminal());
+        prop_assert_eq!(store.task(task.id).unwrap(), Some(task));
+        prop_assert_eq!(store.events(&EventQuery { limit: 9, ..Default::default() }).unwrap(), vec![event]);
+    }
+}
+
+#[test]
+fn instants_are_stored_in_their_order() {
+    let (_folder, store) = farm::new();
+    let epoch = store.load().unwrap().epoch;
+    let texts = ["2262-04-12T00:00:00Z", "9999-12-30T22:00:00Z", "1677-01-01T00:00:00.000000001Z"];
+    let mut events = Vec::new();
+    for (nth, text) in texts.iter().enumerate() {
+        let mut event = farm::event(nth as u64 + 1, grove_domain::event::Subject::Farm);
+        event.at = text.parse().unwrap();
+        events.push(event);
+    }
+    commit(&store, Batch { epoch, changes: Vec::new(), events: events.clone() }).unwrap();
+    assert_eq!(store.events(&EventQuery { limit: 9, ..Default::default() }).unwrap(), events);
+}
