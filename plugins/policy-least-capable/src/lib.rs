@@ -50,7 +50,7 @@ mod tests {
         let plan = session.plan(0, &[vec![0, 1, 2, 3]], &demands);
         let order: Vec<_> = plan.assignments.iter().map(|a| (a.request, a.worker, a.score)).collect();
         assert_eq!(order, [(1, 1, -2), (2, 0, -2), (3, 2, -3), (4, 3, -4)]);
-        assert_eq!(plan.waits.iter().map(|wait| wait.request).collect::<Vec<_>>(), [5]);
+        assert!(plan.waits.is_empty(), "others came first: the core knows");
     }
 
     #[test]

@@ -8,9 +8,7 @@ use super::{Assignment, Demand, Farm, Plan, Policy, RequestId, Score, TimestampM
 /// Sets of at most this many candidates are cheaper to scan for every demand than to index.
 const SCAN_AT_MOST: usize = 64;
 
-const NO_CANDIDATE: &str = "no idle worker was offered for it";
 const UNSUITABLE: &str = "the policy finds none of the idle workers suitable";
-const ALL_TAKEN: &str = "all suitable workers go to requests ahead of it";
 const UNKNOWN: &str = "the policy was never told of it";
 
 /// What the controller asks: which of these demands should get which worker, now?
@@ -33,7 +31,9 @@ impl Round<'_> {
         self.candidate_sets.get(demand.candidate_set as usize).map_or(&[], Vec::as_slice)
     }
 
-    /// The plan by score: each demand in turn gets the best worker that is left, ties the lowest uuid.
+    /// The plan by score: each demand in turn gets the best worker that is left, ties the lowest uuid. Demands that
+    /// the policy would not serve with any worker wait with that reason. Those that are merely too late are left
+    /// out: that others came first is nothing the controller needs to be told, and there may be very many of them.
     pub fn by_score<P: Policy>(self, policy: &P) -> Plan {
         if P::scores_depend_on_request() { self.scoring_each(policy) } else { self.by_rank(policy) }
     }
@@ -66,7 +66,8 @@ impl Round<'_> {
                     }
                     plan.assignments.push(assignment(demand.request, worker.id, &score));
                 }
-                None => plan.waits.push(wait(demand.request, why_none(candidates, passed_over))),
+                None if candidates.is_empty() || passed_over => {}
+                None => plan.waits.push(wait(demand.request, UNSUITABLE)),
             }
         }
         plan
@@ -105,12 +106,15 @@ impl Round<'_> {
                     self.ranking.take(id);
                     taken.push((id, rank));
                 }
+                None if candidates.is_empty() => {}
                 None => {
                     let passed_over = match queues.get(at) {
                         Some(Some(queue)) => queue.any_suitable,
                         _ => any_suitable(candidates, self.ranking),
                     };
-                    plan.waits.push(wait(demand.request, why_none(candidates, passed_over)));
+                    if !passed_over {
+                        plan.waits.push(wait(demand.request, UNSUITABLE));
+                    }
                 }
             }
         }
@@ -177,12 +181,4 @@ fn assignment(request: RequestId, worker: WorkerId, score: &Score) -> Assignment
 
 fn wait(request: RequestId, reason: &str) -> Wait {
     Wait { request, reason: reason.to_owned(), until: None }
-}
-
-fn why_none(candidates: &[WorkerId], passed_over: bool) -> &'static str {
-    match (candidates, passed_over) {
-        ([], _) => NO_CANDIDATE,
-        (_, true) => ALL_TAKEN,
-        (_, false) => UNSUITABLE,
-    }
 }
