@@ -14,6 +14,7 @@ use grove_runtime::{
     Plugin, Runtime, Settings, Target, TaskHost,
 };
 use parking_lot::Mutex;
+use xtask::project::Project;
 
 /// Deadline of calls that should not come near it: only there to end a hang.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -23,17 +24,32 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 pub fn guests() -> Result<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
-        if let Some(folder) = std::env::var_os(xtask::bundle::GUESTS) {
-            return Ok(folder.into());
-        }
-        let build = || {
-            let project = xtask::project::Project::find()?;
-            xtask::bundle::guests(&project)?;
+        built(xtask::bundle::GUESTS, |project| {
+            xtask::bundle::guests(project)?;
             Ok(project.built_guests())
-        };
-        build().map_err(|error: anyhow::Error| format!("{error:#}"))
+        })
     });
     built.clone().map_err(|error| anyhow::anyhow!("the guests do not build: {error}"))
+}
+
+/// The folder of the plugins that come with the controller, one folder for each. Builds them first, unless
+/// `GROVE_BUNDLE` says where they already are.
+pub fn shipped() -> Result<PathBuf> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        built(xtask::bundle::BUNDLE, |project| {
+            xtask::bundle::plugins(project)?;
+            Ok(project.bundle())
+        })
+    });
+    built.clone().map_err(|error| anyhow::anyhow!("the plugins do not build: {error}"))
+}
+
+fn built(variable: &str, build: impl Fn(&Project) -> Result<PathBuf>) -> Result<PathBuf, String> {
+    if let Some(folder) = std::env::var_os(variable) {
+        return Ok(folder.into());
+    }
+    Project::find().and_then(|project| build(&project)).map_err(|error| format!("{error:#}"))
 }
 
 /// The component of a guest.

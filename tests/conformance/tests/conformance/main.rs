@@ -9,6 +9,7 @@ mod hostile_drivers;
 mod inspectors;
 mod loading;
 mod policies;
+mod shipped;
 
 use grove_tests_conformance::guests;
 
