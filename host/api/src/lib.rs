@@ -1,1 +1,23 @@
-//! The HTTP server
+//! The HTTP server: the old API exactly as its clients know it (`/api/v1`), ours (`/api/v2`), events, and a few plain
+//! pages.
+//!
+//! A handler reads the farm from its last committed snapshot, or asks the controller for a decision and waits for its
+//! answer. Whatever a client sends, the answer is a clear 4xx; a 5xx means that the farm cannot, never that the client
+//! was odd.
+//!
+//! What must never happen here: a decision; a lock held while waiting; an unbounded body, list, wait or number of
+//! connections; an owner taken from a body; a type of the domain on the wire, or a wire type past a handler.
+
+pub mod server;
+
+mod app;
+mod body;
+mod metrics;
+mod pages;
+mod router;
+
+mod v1;
+mod v2;
+
+pub use app::{App, CheckKey, Limits, Options, PluginList};
+pub use server::serve;

@@ -26,7 +26,7 @@ pub const REASON: usize = 1024;
 /// Terms that a request wants.
 pub const WANTS: usize = 64;
 /// Bytes of one term.
-pub const WANT: usize = 1200;
+pub const WANT: usize = 1024;
 /// Hints of a request.
 pub const HINTS: usize = 16;
 /// Bytes of a hint's key or value.

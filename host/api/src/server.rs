@@ -1,0 +1,134 @@
+//! Connections: how many, how long, how slow.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::sockopt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+
+/// Bytes that a connection reads ahead, which is also the longest head of a request.
+const BUFFER: usize = 64 << 10;
+/// Headers of one request.
+const HEADERS: usize = 64;
+/// Pause after the machine could not give another connection.
+const RECOVER: Duration = Duration::from_millis(100);
+/// Seconds of silence after which a peer is asked whether it is still there, and between askings.
+const PROBE: (u32, u32) = (60, 15);
+
+/// Serves `app` on `listener` until `shutdown` fires, then lets running requests end for as long as the limits say.
+///
+/// # Errors
+/// When the listener breaks for good.
+pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken) -> io::Result<()> {
+    let limits = app.options.limits;
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let router = app.router();
+    let abandon = CancellationToken::new();
+    // Whatever ends this future, no connection outlives it.
+    let _guard = abandon.clone().drop_guard();
+    loop {
+        // A place first: while there is none, the next ones wait in the listener's backlog.
+        let place = tokio::select! {
+            place = places.clone().acquire_owned() => place.map_err(io::Error::other)?,
+            () = shutdown.cancelled() => break,
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.cancelled() => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) if is_about_one_connection(&error) => continue,
+            Err(error) => {
+                tracing::warn!(%error, "failed to accept a connection");
+                tokio::time::sleep(RECOVER).await;
+                continue;
+            }
+        };
+        if let Err(error) = prepare(&stream, limits.stalled) {
+            tracing::debug!(%error, "failed to set up a connection");
+            continue;
+        }
+        let (app, router, shutdown, abandon) =
+            (app.clone(), router.clone(), shutdown.clone(), abandon.clone());
+        tokio::spawn(async move {
+            app.metrics.connected();
+            connection(stream, &app, router, shutdown, abandon).await;
+            app.metrics.disconnected();
+            drop(place);
+        });
+    }
+    drop(listener);
+    app.stopping.cancel();
+    let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
+    // Every place back means that every connection has ended.
+    let drained = tokio::time::timeout(limits.drain, places.acquire_many(all)).await;
+    if drained.is_err() {
+        tracing::warn!("closing connections that did not end in time");
+    }
+    Ok(())
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+fn prepare(stream: &TcpStream, stalled: Duration) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, Duration::from_secs(PROBE.0.into()))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(PROBE.1.into()))?;
+    #[cfg(target_os = "linux")]
+    sockopt::set_tcp_user_timeout(stream, u32::try_from(stalled.as_millis()).unwrap_or(u32::MAX))?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = stalled;
+    Ok(())
+}
+
+async fn connection(
+    stream: TcpStream,
+    app: &App,
+    router: Router,
+    shutdown: CancellationToken,
+    abandon: CancellationToken,
+) {
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        let router = router.clone();
+        async move { Ok::<_, std::convert::Infallible>(app.answer(router, request.map(Body::new)).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(app.options.limits.head)
+        .max_buf_size(BUFFER)
+        .max_headers(HEADERS)
+        .pipeline_flush(true);
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = abandon.cancelled() => return,
+        () = shutdown.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            tokio::select! {
+                ended = serving => ended,
+                () = abandon.cancelled() => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended badly");
+    }
+}

@@ -1,0 +1,81 @@
+//! The API that clients of the old controller speak, to the letter: routes, statuses, headers, field order, null
+//! against empty, messages. Odd things here are odd on purpose.
+
+mod answer;
+mod cors;
+mod golang;
+mod list;
+mod pick;
+mod requests;
+mod route;
+mod time;
+mod version;
+mod workers;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{Method, Request};
+
+use crate::app::App;
+use crate::body;
+use answer::{Failure, failed, moved, without_body};
+pub(crate) use route::Action;
+use route::Found;
+
+/// Answers anything below `/api/` that is not of a later version.
+pub(crate) async fn handle(app: &App, request: Request<Body>) -> Response {
+    let (head, body) = request.into_parts();
+    let origin = cors::has_origin(&head.headers);
+    let (action, mut response) = if head.method == Method::OPTIONS && origin {
+        (Action::Unknown, cors::preflight(&head.headers))
+    } else {
+        match route::find(&head.method, &head.uri) {
+            Found::Action(action, id) => {
+                let response = match carry_out(app, action, id, &head.headers, body).await {
+                    Ok(response) => response,
+                    Err(failure) => failed(failure),
+                };
+                (action, response)
+            }
+            Found::Moved(location) => (Action::Unknown, moved(&location)),
+            Found::Nothing => {
+                let message = format!("{} not found", head.uri.path());
+                (Action::Unknown, failed(Failure::NotFound(message.into())))
+            }
+        }
+    };
+    if head.method == Method::HEAD {
+        response = without_body(response);
+    }
+    cors::add(response.headers_mut(), origin);
+    app.metrics.count_v1(action, response.status());
+    response
+}
+
+async fn carry_out(
+    app: &App,
+    action: Action,
+    id: &str,
+    headers: &http::HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    let whole =
+        async || -> Result<Bytes, Failure> { Ok(body::read(headers, body, app.options.limits.body).await?) };
+    match action {
+        Action::GetRequest => requests::get(app, id),
+        Action::CreateRequest => requests::create(app, &whole().await?).await,
+        Action::UpdateRequest => requests::update(app, id, &whole().await?).await,
+        Action::CloseRequest => requests::close(app, id).await,
+        Action::AcquireWorker => requests::acquire(app, id).await,
+        Action::ProlongAccess => requests::prolong(app, id).await,
+        Action::ListRequests => requests::list(app, &whole().await?).await,
+        Action::GetWorker => workers::get(app, id),
+        Action::ListWorkers | Action::ListWorkersByPost => workers::list(app, &whole().await?).await,
+        Action::SetState => workers::set_state(app, id, &whole().await?).await,
+        Action::SetGroups => workers::set_groups(app, id, &whole().await?).await,
+        Action::Deregister => workers::deregister(app, id).await,
+        Action::Version => Ok(version::get()),
+        Action::Unknown => Err(Failure::NotFound("not found".into())),
+    }
+}

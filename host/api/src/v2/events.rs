@@ -1,0 +1,188 @@
+//! `/api/v2/events`: a page of history, or a stream that goes on from it without gap or double.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::stream;
+use grove_control::ports::EventQuery;
+use grove_domain::event::{Event, Subject};
+use grove_wire::{Code, Page, Problem};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::input::{Query, bad_query};
+use super::refuse::Refuse;
+use super::{revision, show};
+use crate::app::App;
+
+/// Events read from the store at a time.
+const BATCH: usize = 256;
+/// A stream that has nothing to say says so this often, so that both ends know that it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Query: `after` (or `cursor`), `subject`, `kind`, and `limit` for pages.
+pub(crate) async fn events(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Result<Response, Refuse> {
+    let mut query = Query::new(&uri);
+    let (after, cursor) = (query.parse::<u64>("after")?, query.parse::<u64>("cursor")?);
+    if after.is_some() && cursor.is_some() {
+        return Err(bad_query("cursor", "after says the same: give one of them"));
+    }
+    let subject = query.parse::<Subject>("subject")?;
+    let kind = query.text("kind")?;
+    let limit = query.limit()?;
+    query.done()?;
+    let after = after.or(cursor);
+    let wants_stream = headers.get_all(ACCEPT).iter().any(|accept| {
+        accept.to_str().is_ok_and(|accept| {
+            accept.split(',').any(|kind| kind.trim().to_ascii_lowercase().starts_with("text/event-stream"))
+        })
+    });
+    if !wants_stream {
+        return page(&app, EventQuery { after: after.unwrap_or(0), subject, kind, limit }).await;
+    }
+    let resumed = last_event_id(&headers)?;
+    open(app, resumed.or(after), subject, kind)
+}
+
+/// Where a stream that broke was.
+fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Refuse> {
+    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
+    match value.to_str().ok().and_then(|text| text.trim().parse().ok()) {
+        Some(seq) => Ok(Some(seq)),
+        None => {
+            let problem = Problem::new(Code::InvalidHeader, "Last-Event-ID must be the number of an event");
+            Err(problem.hint("send the id of the last event, or leave it out").field("Last-Event-ID").into())
+        }
+    }
+}
+
+async fn page(app: &App, query: EventQuery) -> Result<Response, Refuse> {
+    let limit = query.limit;
+    let mut events = app.controller.events(EventQuery { limit: limit + 1, ..query }).await?;
+    let more = events.len() > limit;
+    events.truncate(limit);
+    let items: Vec<_> = events.iter().map(show::event).collect();
+    let next = items.last().filter(|_| more).map(|last| last.seq.to_string());
+    Ok(revision::json(StatusCode::OK, &Page { items, next }))
+}
+
+/// Without `after` the stream begins now.
+fn open(
+    app: App,
+    after: Option<u64>,
+    subject: Option<Subject>,
+    kind: Option<String>,
+) -> Result<Response, Refuse> {
+    let permit = app.streams.clone().try_acquire_owned().map_err(|_| {
+        let problem = Problem::new(Code::Overloaded, "as many event streams are open as the server keeps");
+        problem.hint("try again in a moment, or read pages: Accept: application/json")
+    })?;
+    // Listening begins before the first look into the store: what is committed in between comes by both ways, and
+    // is told once.
+    let live = app.controller.feed().subscribe();
+    let last = after.unwrap_or_else(|| app.controller.farm().last_event());
+    let stream = Stream {
+        app,
+        live,
+        catching_up: true,
+        last,
+        subject,
+        kind,
+        ready: VecDeque::new(),
+        greeted: false,
+        _permit: permit,
+    };
+    let stream = stream::unfold(stream, async |mut stream| {
+        let piece = stream.next().await?;
+        Some((Ok::<_, Infallible>(piece), stream))
+    });
+    let mut response = Response::new(Body::from_stream(stream));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+struct Stream {
+    app: App,
+    live: Receiver<Arc<Event>>,
+    /// Whether the store may hold events that were not told and will not come live.
+    catching_up: bool,
+    /// The last event that was told, or passed over.
+    last: u64,
+    subject: Option<Subject>,
+    kind: Option<String>,
+    ready: VecDeque<Bytes>,
+    greeted: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Stream {
+    /// The next piece of the stream; none = it ends.
+    async fn next(&mut self) -> Option<Bytes> {
+        if !self.greeted {
+            // Lets the client see that the stream is open before anything happens.
+            self.greeted = true;
+            return Some(Bytes::from_static(b"retry: 2000\n\n"));
+        }
+        loop {
+            if let Some(piece) = self.ready.pop_front() {
+                return Some(piece);
+            }
+            if self.catching_up {
+                self.catch_up().await?;
+                continue;
+            }
+            let stopping = self.app.stopping.clone();
+            let event = tokio::select! {
+                event = self.live.recv() => event,
+                () = tokio::time::sleep(KEEP_ALIVE) => return Some(Bytes::from_static(b": still here\n\n")),
+                () = stopping.cancelled() => return None,
+            };
+            match event {
+                Ok(event) => self.tell(&event),
+                Err(RecvError::Lagged(_)) => self.catching_up = true,
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// One batch from the store. None when the store fails: the client comes again, and goes on where it was.
+    async fn catch_up(&mut self) -> Option<()> {
+        let query = EventQuery {
+            after: self.last,
+            subject: self.subject.clone(),
+            kind: self.kind.clone(),
+            limit: BATCH,
+        };
+        let events = self.app.controller.events(query).await.ok()?;
+        self.catching_up = events.len() >= BATCH;
+        for event in &events {
+            self.tell(event);
+        }
+        Some(())
+    }
+
+    fn tell(&mut self, event: &Event) {
+        if event.seq <= self.last {
+            return;
+        }
+        self.last = event.seq;
+        let wanted = self.subject.as_ref().is_none_or(|subject| event.subject == *subject)
+            && self.kind.as_ref().is_none_or(|kind| event.kind == *kind);
+        if !wanted {
+            return;
+        }
+        let Ok(data) = serde_json::to_string(&show::event(event)) else { return };
+        self.ready.push_back(format!("id: {}\nevent: {}\ndata: {data}\n\n", event.seq, event.kind).into());
+    }
+}

@@ -1,0 +1,14 @@
+//! Our own API: resources, problems that say what to do next, ETags, cursors, long polls, events.
+
+pub(crate) mod events;
+pub(crate) mod idempotency;
+pub(crate) mod jobs;
+pub(crate) mod plugins;
+pub(crate) mod refuse;
+pub(crate) mod requests;
+pub(crate) mod tasks;
+pub(crate) mod workers;
+
+mod input;
+mod revision;
+mod show;

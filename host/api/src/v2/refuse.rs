@@ -1,0 +1,146 @@
+//! Refusals as problems.
+
+use axum::response::{IntoResponse, Response};
+use grove_control::refusal::Refused;
+use grove_domain::{request, worker};
+use grove_wire::{Code, Problem};
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+
+use crate::body::BodyError;
+
+/// A problem as an answer.
+#[derive(Debug)]
+pub(crate) struct Refuse(Box<Problem>);
+
+impl Refuse {
+    /// What goes out.
+    #[cfg(test)]
+    pub(crate) fn problem(&self) -> &Problem {
+        &self.0
+    }
+}
+
+impl From<Problem> for Refuse {
+    fn from(problem: Problem) -> Self {
+        Self(Box::new(problem))
+    }
+}
+
+impl From<BodyError> for Refuse {
+    fn from(error: BodyError) -> Self {
+        let code = match error {
+            BodyError::TooLarge => Code::BodyTooLarge,
+            BodyError::TooSlow => Code::BodyTimeout,
+            BodyError::Broken => Code::BadJson,
+        };
+        Problem::new(code, error.text()).into()
+    }
+}
+
+impl IntoResponse for Refuse {
+    fn into_response(self) -> Response {
+        let problem = self.0;
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        // Text and numbers: this cannot fail.
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if matches!(problem.status, 429 | 503) {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        // The rest of the body is not waited for.
+        if matches!(problem.status, 408 | 413) {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl From<Refused> for Refuse {
+    fn from(refused: Refused) -> Self {
+        let detail = refused.to_string();
+        let problem = match refused {
+            Refused::NoSuchWorker => Problem::new(Code::WorkerNotFound, detail)
+                .hint("list the workers there are: GET /api/v2/workers"),
+            Refused::NoSuchRequest => Problem::new(Code::RequestNotFound, detail)
+                .hint("list the requests there are: GET /api/v2/requests"),
+            Refused::NoSuchTask => {
+                Problem::new(Code::TaskNotFound, detail).hint("list the tasks there are: GET /api/v2/tasks")
+            }
+            Refused::Worker(refusal) => worker_refused(refusal, detail),
+            Refused::Request(refusal) => request_refused(refusal, detail),
+            Refused::Revision { current } => Problem::new(Code::RevisionMismatch, detail)
+                .hint(format!("read it again, then send If-Match: \"{current}\""))
+                .field("If-Match"),
+            Refused::UnknownDriver { .. } => Problem::new(Code::UnknownDriver, detail)
+                .hint("use one of these, or install the driver's plugin")
+                .field("driver"),
+            Refused::DriverConfig(_) => Problem::new(Code::DriverConfig, detail)
+                .hint("correct driver_config as the driver says")
+                .field("driver_config"),
+            Refused::Full { .. } => {
+                Problem::new(Code::FarmFull, detail).hint("try later, or close what is no longer needed")
+            }
+            Refused::TooLong { .. } => Problem::new(Code::JobTooLong, detail)
+                .hint("ask for less time, and prolong the job while it runs")
+                .field("for"),
+            Refused::TaskEnded => {
+                Problem::new(Code::TaskEnded, detail).hint("look at the task: nothing is left to stop")
+            }
+            Refused::Unavailable(_) => Problem::new(Code::Unavailable, detail)
+                .hint("try again later; the admin sees the reason at /readyz"),
+            Refused::Stopping => {
+                Problem::new(Code::Stopping, detail).hint("try again when the controller is back")
+            }
+        };
+        problem.into()
+    }
+}
+
+fn worker_refused(refusal: worker::Refusal, detail: String) -> Problem {
+    use worker::Refusal;
+    let (code, hint) = match refusal {
+        Refusal::RunsJob(request) => {
+            let problem = Problem::new(Code::WorkerRuns, format!("request {request} runs on it"));
+            return problem.hint(format!("close request {request} first, or use force to end its job"));
+        }
+        Refusal::NoWayToIdle => {
+            (Code::WorkerState, "bring it to maintenance first; from failed, force goes straight to idle")
+        }
+        Refusal::InMaintenance => {
+            (Code::WorkerState, "nothing needs to be reported: its admin has it already")
+        }
+        Refusal::NotRemovable => (Code::WorkerState, "bring it to maintenance first, or use ?force=true"),
+        Refusal::NotIdle | Refusal::NotRunning | Refusal::NoCheckDue | Refusal::Stale => {
+            (Code::WorkerState, "look at the worker's state, and try again")
+        }
+    };
+    Problem::new(code, detail).hint(hint)
+}
+
+fn request_refused(refusal: request::Refusal, detail: String) -> Problem {
+    use request::Refusal;
+    match refusal {
+        Refusal::DeadlinePast => {
+            Problem::new(Code::DeadlinePast, detail).hint("give a later deadline, or none").field("deadline")
+        }
+        Refusal::EmptyRange => Problem::new(Code::EmptyRange, "valid_after lies after the deadline")
+            .hint("give a valid_after before the deadline")
+            .field("valid_after"),
+        Refusal::Priority => Problem::new(Code::InvalidPriority, detail)
+            .hint("give a priority from 1 (highest) to 16 (lowest)")
+            .field("priority"),
+        Refusal::WrongState => {
+            Problem::new(Code::RequestState, "the request has ended, or its job runs already")
+                .hint("look at its state: GET /api/v2/requests/{id}")
+        }
+        Refusal::NoJob => Problem::new(Code::NoJob, "the request has no running job")
+            .hint("wait until its state is in_progress: GET /api/v2/requests/{id}?wait=60s"),
+        Refusal::ProlongLimit => {
+            Problem::new(Code::ProlongLimit, detail).hint("make a new request when this job is over")
+        }
+        Refusal::NotDue => Problem::new(Code::RequestState, detail).hint("look at its state, and try again"),
+    }
+}

@@ -1,0 +1,222 @@
+//! `/api/v2/workers`.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use grove_control::{Created, Want};
+use grove_domain::capability::UUID_KEY;
+use grove_domain::id::WorkerId;
+use grove_domain::wants::Wants;
+use grove_domain::worker::{self, Edit, Registration, Worker};
+use grove_wire::worker::{MoveWorker, PatchWorker, PutWorker, ReportFailure, WantedState};
+use grove_wire::{Page, limits};
+use http::{HeaderMap, StatusCode, Uri};
+
+use super::input::{Query, Whole, at_most, bad_query, invalid, worker_id};
+use super::refuse::Refuse;
+use super::{revision, show};
+use crate::app::App;
+
+fn answer(status: StatusCode, worker: &Worker) -> Response {
+    revision::with_etag(status, worker.revision, &show::worker(worker))
+}
+
+pub(crate) async fn get(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Response, Refuse> {
+    let id = worker_id(&id)?;
+    Query::new(&uri).done()?;
+    let farm = app.controller.farm();
+    let worker = farm.worker(id).ok_or(grove_control::refusal::Refused::NoSuchWorker)?;
+    Ok(answer(StatusCode::OK, worker))
+}
+
+/// Query: `state`, `group`, `wants` (one term), `host`, `driver`, `cursor`, `limit`. By uuid.
+pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Response, Refuse> {
+    let mut query = Query::new(&uri);
+    let names = worker::State::ALL.map(worker::State::name);
+    let state = query.one_of("state", worker::State::from_name, &names)?;
+    let group = query.text("group")?;
+    let wants = query.text("wants")?.map(|term| Wants::parse(&[term])).transpose();
+    let wants = wants.map_err(|error| bad_query("wants", error))?;
+    let (host, driver) = (query.text("host")?, query.text("driver")?);
+    let cursor = query.text("cursor")?;
+    let cursor =
+        cursor.map(|text| text.parse::<WorkerId>().map_err(|_| bad_query("cursor", "it is not one of ours")));
+    let cursor = cursor.transpose()?;
+    let limit = query.limit()?;
+    query.done()?;
+
+    let farm = app.controller.farm();
+    let from = cursor.map_or(Bound::Unbounded, Bound::Excluded);
+    let fits = |worker: &&Arc<Worker>| {
+        state.is_none_or(|state| worker.state == state)
+            && group.as_ref().is_none_or(|group| worker.groups().contains(group))
+            && host.as_ref().is_none_or(|host| worker.host.as_ref() == Some(host))
+            && driver.as_ref().is_none_or(|driver| worker.registration.driver == *driver)
+            && wants.as_ref().is_none_or(|wants| wants.matches(worker.capabilities.effective()))
+    };
+    let after = farm.workers().range((from, Bound::Unbounded)).map(|(_, worker)| worker);
+    let mut matching = after.filter(fits).peekable();
+    let items: Vec<_> = matching.by_ref().take(limit).map(|worker| show::worker(worker)).collect();
+    let more = matching.peek().is_some();
+    let next = items.last().filter(|_| more).map(|last| last.uuid.to_string());
+    Ok(revision::json(StatusCode::OK, &Page { items, next }))
+}
+
+pub(crate) async fn put(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Whole,
+) -> Result<Response, Refuse> {
+    let id = worker_id(&id)?;
+    let expected = revision::expected(&headers)?;
+    let sent: PutWorker = body.json()?;
+    at_most("driver", sent.driver.len(), limits::DRIVER, "bytes")?;
+    check_capabilities("capabilities", id, &sent.capabilities)?;
+    check_groups(sent.groups.as_deref())?;
+    check_text("host", sent.host.iter().flatten().next(), limits::HOST)?;
+    if !sent.driver_config.is_object() {
+        return Err(invalid("driver_config", "it must be an object"));
+    }
+    let driver_config = canonical(&sent.driver_config).to_string();
+    at_most("driver_config", driver_config.len(), limits::DRIVER_CONFIG, "bytes")?;
+
+    let registration =
+        Registration { driver: sent.driver, driver_config, capabilities: Arc::new(sent.capabilities) };
+    let edit = Edit { groups: sent.groups.map(Some), host: sent.host, ..Edit::default() };
+    let (worker, created) = app.controller.register(&app.actor, id, registration, edit, expected).await?;
+    let status = if created == Created::Yes { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(answer(status, &worker))
+}
+
+pub(crate) async fn patch(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Whole,
+) -> Result<Response, Refuse> {
+    let id = worker_id(&id)?;
+    let expected = revision::expected(&headers)?;
+    let sent: PatchWorker = body.json()?;
+    if let Some(capabilities) = sent.capabilities.iter().flatten().next() {
+        check_capabilities("capabilities", id, capabilities)?;
+    }
+    check_groups(sent.groups.iter().flatten().next().map(Vec::as_slice))?;
+    check_text("host", sent.host.iter().flatten().next(), limits::HOST)?;
+    check_text("notes", sent.notes.iter().flatten().next(), limits::NOTES)?;
+    let edit = Edit {
+        groups: sent.groups,
+        capabilities: sent.capabilities.map(Option::unwrap_or_default),
+        host: sent.host,
+        notes: sent.notes,
+    };
+    let worker = app.controller.edit_worker(&app.actor, id, edit, expected).await?;
+    Ok(answer(StatusCode::OK, &worker))
+}
+
+/// Query: `force`.
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Refuse> {
+    let id = worker_id(&id)?;
+    let mut query = Query::new(&uri);
+    let force = query.flag("force")?;
+    query.done()?;
+    app.controller.deregister(&app.actor, id, force, revision::expected(&headers)?).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// 200 when it is there already, 202 when it is on its way.
+pub(crate) async fn set_state(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Whole,
+) -> Result<Response, Refuse> {
+    let id = worker_id(&id)?;
+    let expected = revision::expected(&headers)?;
+    let sent: MoveWorker = body.json()?;
+    let (want, target) = match sent.state {
+        WantedState::Idle => (Want::Idle { force: sent.force }, worker::State::Idle),
+        WantedState::Maintenance => {
+            (Want::Maintenance { rerun: sent.force, interrupt: sent.force }, worker::State::Maintenance)
+        }
+    };
+    let worker = app.controller.move_worker(&app.actor, id, want, expected).await?;
+    let status = if worker.state == target { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok(answer(status, &worker))
+}
+
+pub(crate) async fn report_failure(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    body: Whole,
+) -> Result<Response, Refuse> {
+    let id = worker_id(&id)?;
+    let sent: ReportFailure = body.json()?;
+    if sent.reason.trim().is_empty() {
+        return Err(invalid("reason", "say what is wrong with it"));
+    }
+    at_most("reason", sent.reason.len(), limits::REASON, "bytes")?;
+    let worker = app.controller.report_failure(&app.actor, id, sent.reason).await?;
+    Ok(answer(StatusCode::OK, &worker))
+}
+
+fn check_capabilities(field: &str, id: WorkerId, map: &BTreeMap<String, String>) -> Result<(), Refuse> {
+    at_most(field, map.len(), limits::CAPABILITIES, "entries")?;
+    for (key, value) in map {
+        if key.is_empty() {
+            return Err(invalid(field, "a key is empty"));
+        }
+        let shown: String = key.chars().take(40).collect();
+        at_most(&format!("{field}.{shown} (its key)"), key.len(), limits::CAPABILITY_KEY, "bytes")?;
+        at_most(&format!("{field}.{shown}"), value.len(), limits::CAPABILITY_VALUE, "bytes")?;
+        if key == UUID_KEY && *value != id.to_string() {
+            return Err(invalid(
+                format!("{field}.{UUID_KEY}"),
+                "it must be the uuid in the path, or left out",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_groups(groups: Option<&[String]>) -> Result<(), Refuse> {
+    let groups = groups.unwrap_or_default();
+    at_most("groups", groups.len(), limits::GROUPS, "entries")?;
+    for (at, group) in groups.iter().enumerate() {
+        if group.is_empty() {
+            return Err(invalid(format!("groups[{at}]"), "a group has a name"));
+        }
+        at_most(&format!("groups[{at}]"), group.len(), limits::GROUP, "bytes")?;
+    }
+    Ok(())
+}
+
+fn check_text(field: &str, text: Option<&String>, most: usize) -> Result<(), Refuse> {
+    text.map_or(Ok(()), |text| at_most(field, text.len(), most, "bytes"))
+}
+
+/// The same value with the members of every object by name, so that equal means equal as text.
+fn canonical(value: &serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::Object(members) => {
+            let sorted: BTreeMap<_, _> =
+                members.iter().map(|(key, value)| (key.clone(), canonical(value))).collect();
+            Value::Object(sorted.into_iter().collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(canonical).collect()),
+        other => other.clone(),
+    }
+}
