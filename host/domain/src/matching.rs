@@ -179,7 +179,7 @@ impl Matcher {
     }
 
     /// The policy left this request, a demand of the latest round, waiting: it is parked until there is news for its
-    /// class. Without effect when there has been some since that round.
+    /// class. Without effect when there has been some since that round, or the request was put anew.
     ///
     /// When an assignment of a round is refused while its worker stays idle, call [`Self::look_again`] for that
     /// worker: requests that were declined only because it seemed to be taken would otherwise stay parked.

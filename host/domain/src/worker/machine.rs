@@ -179,7 +179,7 @@ pub struct Rules {
     pub recheck_first: SignedDuration,
     /// Longest time between re-checks.
     pub recheck_max: SignedDuration,
-    /// A worker that fell into FAILED this often without having opened a job in between stays there.
+    /// A worker that fell into FAILED more often than this without having opened a job in between stays there.
     pub relapses: u32,
 }
 
@@ -282,7 +282,10 @@ impl Next<'_> {
             Outcome::Done { access, health } => (access, health),
             Outcome::Failed(failure) => return self.task_failed(kind, failure),
         };
-        if let Some(health) = health {
+        // Preparation went through every part of the board that a check looks at; a check that has nothing to say is good.
+        let looked = matches!(kind, TaskKind::Prepare | TaskKind::Check | TaskKind::Recheck);
+        let well = || Health { ok: true, checked_at: Some(now), note: String::new() };
+        if let Some(health) = health.or_else(|| looked.then(well)) {
             let sick = (!health.ok).then(|| health.note.clone());
             self.worker.health = health;
             if let Some(note) = sick {
@@ -295,8 +298,6 @@ impl Next<'_> {
         }
         match kind {
             TaskKind::Prepare => {
-                // Preparation went through every part of the board that a check looks at.
-                self.worker.health = Health { ok: true, checked_at: Some(now), note: String::new() };
                 self.enter(State::Idle);
                 self.effects.push(Effect::BecameIdle);
             }

@@ -1,7 +1,21 @@
 //! The rules of a farm, tested from outside.
 
-mod fixtures;
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "these are tests"
+)]
 
+mod fixtures;
+mod values;
+
+mod machines_together;
 mod matching;
 mod matching_model;
+mod request;
+mod request_properties;
 mod wants;
+mod worker;
+mod worker_properties;
