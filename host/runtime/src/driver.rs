@@ -149,10 +149,12 @@ impl DriverPlugin {
         context: &Arc<CallContext>,
         deadline: Instant,
         running: Duration,
+        seated: &AtomicBool,
     ) -> Result<Box<Live>, Cause> {
         let slot = self.inner.slots.clone().acquire_owned().await;
         let slot = slot.map_err(|_| Cause::Internal("the plugin runtime is stopping".to_owned()))?;
         loop {
+            seated.store(true, Ordering::Relaxed);
             // Every try has a fresh store: what a failed one had already allocated lives as long as its store.
             let mut store = DriverStore::fresh(self.code.pre.engine(), &self.identity, context);
             store.data_mut().begin_call(None, deadline, running);
@@ -160,6 +162,7 @@ impl DriverPlugin {
                 Ok(instance) => instance,
                 Err(error) if error.is::<PoolConcurrencyLimitError>() => {
                     drop(store);
+                    seated.store(false, Ordering::Relaxed);
                     tokio::time::sleep(POOL_RETRY).await;
                     continue;
                 }
@@ -259,9 +262,8 @@ async fn work(
     let running = running_time(&plugin.identity, limits);
     let mut live = match live {
         Some(live) => live,
-        None => plugin.instantiate(&context, deadline, running).await?,
+        None => plugin.instantiate(&context, deadline, running, &seated).await?,
     };
-    seated.store(true, Ordering::Relaxed);
     let config = call.target().map(|target| target.config.clone());
     live.store.data_mut().begin_call(config, deadline, running);
     match live.perform(call).await {

@@ -172,7 +172,10 @@ impl PolicySession {
             return Err(error(&self.plugin.identity, name, Cause::Ended));
         };
         let running = running_time(&self.plugin.identity, self.limits);
+        let inner = self.plugin.inner.clone();
         let work = async move {
+            // Without it, dropping the session in the middle of a call could stop the clock that ends the guest.
+            let _alive = inner;
             let mut live = live;
             live.store.data_mut().meter().begin_call(running);
             live.store.data().log().begin_call();

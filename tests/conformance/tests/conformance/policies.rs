@@ -1,10 +1,11 @@
 //! Policies, good and hostile.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use grove_runtime::policy::{Assignment, Change, Demand, Request, Worker};
-use grove_runtime::{CallError, CallLimits, Cause, FailureKind, PolicyPlugin, PolicySession};
-use grove_tests_conformance::{PATIENCE, Recorder, load, patient, short_run};
+use grove_runtime::{CallError, CallLimits, Cause, FailureKind, Grants, PolicyPlugin, PolicySession};
+use grove_tests_conformance::{PATIENCE, Recorder, component, load, manifest, patient, runtime, short_run};
 
 async fn policy(name: &str) -> PolicyPlugin {
     load(name, "").await.unwrap().into_policy().unwrap()
@@ -159,5 +160,25 @@ async fn policy_start_loop_does_not_open() {
     let error = opened.unwrap_err();
     assert_eq!(error.cause, Cause::RanTooLong(Duration::from_millis(50)));
     named(&error, "policy-start-loop");
-    assert_eq!(std::sync::Arc::strong_count(&log), 1, "the store is gone");
+    assert_eq!(Arc::strong_count(&log), 1, "the store is gone");
+}
+
+#[tokio::test]
+async fn a_dropped_session_ends_its_guest_even_with_the_runtime() {
+    let runtime = runtime(1).unwrap();
+    let (manifest, component) = (manifest("policy-loop", "").unwrap(), component("policy-loop").unwrap());
+    let plugin = runtime.load(manifest, component, &Grants::default()).await.unwrap();
+    let policy = plugin.into_policy().unwrap();
+    let log = Recorder::new();
+    let mut session = policy.open("{}".into(), patient(), log.clone()).await.unwrap();
+    drop((runtime, policy));
+    let question = session.plan(0, vec![vec![1]], demands(1));
+    assert!(tokio::time::timeout(Duration::from_millis(30), question).await.is_err(), "it loops");
+    drop(session);
+    let gone = async {
+        while Arc::strong_count(&log) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("the store lives on");
 }
