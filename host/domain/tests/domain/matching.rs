@@ -260,3 +260,49 @@ fn explanations_count_what_stands_in_the_way() {
     assert_eq!(explain(&[], &["board=z", "uart=9"]).best_unmet, None, "no single term stands in the way");
     assert_eq!(explain(&[], &[]).matching, 2);
 }
+
+#[test]
+fn large_sets_are_filtered_and_in_order_too() {
+    let values = ["1", "2", "1,3", "2..4"];
+    let worker = |number: u128| {
+        let value = values[(number % 4) as usize];
+        let capabilities = [("a", value), ("b", "x"), ("c", "y"), ("d", "z")];
+        let groups = ["g", "h"];
+        idle(1000 - number, &capabilities[..1 + (number % 3) as usize], &groups[..(number % 5 % 3) as usize])
+    };
+    let workers: Vec<_> = (0..500).map(worker).collect();
+    let mut matcher = matcher(&workers);
+    let wants = Wants::parse(&["a=2..", "!d", "b!=q"]).unwrap();
+    let groups = OwnerGroups::Some(vec!["g".to_owned()]);
+    matcher.put_request(&request(1, 8, groups.clone(), wants.clone()));
+    let round = matcher.round(ALL);
+    let fits =
+        |worker: &&Worker| wants.matches(worker.capabilities.effective()) && groups.may_use(worker.groups());
+    let mut expected: Vec<_> = workers.iter().filter(fits).collect();
+    expected.sort_by_key(|worker| (worker.capabilities.effective().len() + worker.groups().len(), worker.id));
+    let expected: Vec<_> = expected.iter().map(|worker| worker.id).collect();
+    let shown: Vec<_> =
+        round.candidate_sets[0].iter().map(|dense| matcher.worker_of(*dense).unwrap()).collect();
+    assert!((200..400).contains(&expected.len()), "{}", expected.len());
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn the_candidates_of_a_round_are_bounded() {
+    let workers: Vec<_> = (1..=4000).map(|number| idle(number, &[], &[])).collect();
+    let mut matcher = matcher(&workers);
+    for number in 1..=1100 {
+        matcher.put_request(&wish(number, 8, &[&format!("!x{number}")]));
+    }
+    let mut asked = Vec::new();
+    while matcher.has_work() {
+        let round = matcher.round(ALL);
+        assert!(round.candidate_sets.iter().map(Vec::len).sum::<usize>() <= 4_000_000);
+        for demand in &round.demands {
+            matcher.remove_request(demand.request);
+        }
+        asked.push(demanded(&round));
+    }
+    assert_eq!(asked.concat(), (1..=1100).collect::<Vec<_>>());
+    assert_eq!(asked[0].len(), 1000);
+}
