@@ -18,7 +18,6 @@ pub fn run(project: &Project, arguments: &[OsString]) -> Result<ExitCode> {
     bundle::host(project, false)?;
     let grove = project.target.join("debug").join("grove");
     // In our place: Ctrl-C is then the demo's alone, and the prompt comes back when it has ended.
-    let error =
-        Command::new(&grove).arg("demo").arg("--plugins").arg(project.bundle()).args(arguments).exec();
+    let error = Command::new(&grove).arg("demo").args(arguments).exec();
     Err(error).with_context(|| format!("failed to start {}", grove.display()))
 }

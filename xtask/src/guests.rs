@@ -142,3 +142,16 @@ pub fn imports(component: &[u8]) -> Result<Vec<String>> {
     let world = resolve.worlds.get(world).context("it has no world")?;
     Ok(world.imports.keys().map(|key| resolve.name_world_key(key)).collect())
 }
+
+#[cfg(test)]
+impl Guest {
+    pub(crate) fn named(package: &str, version: &str) -> Self {
+        Self {
+            package: package.to_owned(),
+            folder: PathBuf::new(),
+            version: version.to_owned(),
+            target: WITHOUT_WASI,
+            library: package.replace('-', "_"),
+        }
+    }
+}
