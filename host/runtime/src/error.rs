@@ -53,7 +53,7 @@ pub enum LoadError {
         refusal: Refusal,
     },
     /// Imports or exports do not have the types of the contract.
-    #[error("plugin `{plugin}` is not a {kind} of grove:plugin {}: {text}", crate::manifest::WORLD)]
+    #[error("plugin `{plugin}` is no {kind} of grove:plugin {}: {text}", crate::manifest::WORLD)]
     Contract {
         /// The plugin.
         plugin: String,
@@ -63,7 +63,7 @@ pub enum LoadError {
         text: String,
     },
     /// A plugin of another kind was asked for.
-    #[error("plugin `{plugin}` is a {is}, not a {wanted}")]
+    #[error("plugin `{plugin}` is of kind {is}, and a plugin of kind {wanted} is needed here")]
     Kind {
         /// The plugin.
         plugin: String,

@@ -72,7 +72,10 @@ async fn a_component_of_another_kind_is_refused() {
 
     let plugin = try_load(manifest("policy-first", "").unwrap(), &Grants::default()).await.unwrap().unwrap();
     let error = plugin.into_driver().unwrap_err();
-    assert_eq!(error.to_string(), "plugin `policy-first` is a policy, not a driver");
+    assert_eq!(
+        error.to_string(),
+        "plugin `policy-first` is of kind policy, and a plugin of kind driver is needed here"
+    );
 }
 
 #[tokio::test]
