@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     fn refused(manifest: &str, imports: &[&str]) -> String {
-        let guest = guests::Guest::named("driver-x", "0.1.0");
+        let guest = Guest::named("driver-x", "0.1.0");
         let manifest = toml::from_str(manifest).unwrap();
         let imports: Vec<_> = imports.iter().map(|import| (*import).to_owned()).collect();
         check(&guest, &manifest, &imports).map_or_else(|error| error.to_string(), |()| "nothing".to_owned())
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_policy_that_reaches_out_is_refused() {
-        let mut guest = guests::Guest::named("policy-x", "0.1.0");
+        let mut guest = Guest::named("policy-x", "0.1.0");
         let manifest = GOOD.replace("'driver'", "'policy'").replace("driver-x.wasm", "policy-x.wasm");
         let manifest = toml::from_str(&manifest).unwrap();
         let clock = ["wasi:clocks/wall-clock@0.2.6".to_owned()];

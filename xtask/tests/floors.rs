@@ -2,13 +2,18 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test may")]
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use xtask::floors;
 use xtask::metadata::{self, Dependency, Kind, Metadata};
 
 fn house() -> Metadata {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the root of the project");
-    metadata::load(root, &["--all-features"]).expect("what cargo says of the workspace")
+    static HOUSE: OnceLock<Metadata> = OnceLock::new();
+    let load = || {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the root of the project");
+        metadata::load(root, &["--all-features"]).expect("what cargo says of the workspace")
+    };
+    HOUSE.get_or_init(load).clone()
 }
 
 /// The house with one more dependency in it.
