@@ -13,6 +13,7 @@ mod why;
 mod workers;
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ use crate::matching::told::Told;
 use crate::ports::{Drivers, Keys, Policies, Store, StoreError, Tunnels, Wait};
 use crate::publisher::{InFlight, Publisher, Sealed};
 use crate::refusal::Refused;
-use crate::runner::{Runner, Tools};
+use crate::runner::{Runner, TaskResult, Tools};
 use crate::settings::Settings;
 use crate::timers::{Due, Timers};
 use turn::Turn;
@@ -96,7 +97,7 @@ impl Controller {
             live: live.clone(),
             settings: settings.clone(),
         };
-        let runner = Runner::new(tools, commands.clone());
+        let runner = Runner::new(tools, commands.downgrade());
         let loaded = parts.store.load().await?;
         let mut dispatcher = Dispatcher {
             settings: settings.clone(),
@@ -114,6 +115,7 @@ impl Controller {
             timers: Timers::default(),
             ended: VecDeque::new(),
             heartbeats: HashMap::new(),
+            missed: Vec::new(),
             next_request: 1,
             next_place: 1,
             next_event: 1,
@@ -124,6 +126,7 @@ impl Controller {
             view: view.clone(),
             feed: feed.clone(),
             runner,
+            live: live.clone(),
             in_flight,
             commands: commands.downgrade(),
         };
@@ -181,6 +184,8 @@ struct Dispatcher {
     ended: VecDeque<(Timestamp, RequestId)>,
     /// When clients that promised heartbeats were last heard of. A restart counts as a sign of life.
     heartbeats: HashMap<RequestId, Timestamp>,
+    /// Results of tasks that ended while the store was away: at most one for each task that ran.
+    missed: Vec<TaskResult>,
     next_request: u64,
     next_place: u64,
     next_event: u64,
@@ -197,6 +202,8 @@ struct PolicyState {
     info: Option<Info>,
     /// Being asked about.
     round: Option<Round>,
+    /// Questions asked so far: the number of the latest.
+    asked: u64,
     /// Policy failures since the last success, and when to try again.
     failures: u32,
     retry_at: Option<Timestamp>,
@@ -205,8 +212,17 @@ struct PolicyState {
     waits: HashMap<RequestId, Wait>,
 }
 
+/// The controller is to stop: who wants to know when it has.
+type Stop = Option<oneshot::Sender<()>>;
+
 impl Dispatcher {
     async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        let stop = self.turns(&mut inbox).await;
+        self.stop(inbox, stop).await;
+    }
+
+    /// Turn after turn, until somebody says stop or nobody is left who could ask for anything.
+    async fn turns(&mut self, inbox: &mut mpsc::Receiver<Command>) -> Stop {
         let mut taken = Vec::with_capacity(TURN);
         loop {
             let busy = self.in_flight.count() >= IN_FLIGHT;
@@ -214,19 +230,24 @@ impl Dispatcher {
                 self.seal();
             }
             let full = self.turn.len() >= TURN;
-            let until_due = self.until(self.timers.next());
+            let until_due =
+                if self.has_more_to_match() { Duration::ZERO } else { self.until(self.timers.next()) };
             let in_flight = self.in_flight.clone();
             tokio::select! {
                 biased;
                 () = in_flight.changed(), if busy && !self.turn.is_empty() => {}
-                count = inbox.recv_many(&mut taken, TURN), if !full => if count == 0 { break },
+                count = inbox.recv_many(&mut taken, TURN), if !full => if count == 0 { return None },
                 () = tokio::time::sleep(until_due), if !full => {}
             }
             self.due();
             for command in taken.drain(..) {
                 match command {
-                    Command::Stop { done } => return self.stop(inbox, done).await,
-                    Command::CommitFailed { epoch, error } => self.start_over(epoch, error, &mut inbox).await,
+                    Command::Stop { done } => return Some(done),
+                    Command::CommitFailed { epoch, error } => {
+                        if let ControlFlow::Break(stop) = self.start_over(epoch, error, inbox).await {
+                            return stop;
+                        }
+                    }
                     command => self.decide(command),
                 }
             }
@@ -371,7 +392,7 @@ impl Dispatcher {
         }
     }
 
-    async fn stop(mut self, mut inbox: mpsc::Receiver<Command>, done: oneshot::Sender<()>) {
+    async fn stop(mut self, mut inbox: mpsc::Receiver<Command>, stop: Stop) {
         inbox.close();
         // Rows say what was under way: the next start takes it up.
         let runner = self.runner.clone();
@@ -385,7 +406,9 @@ impl Dispatcher {
             }
         }
         self.drain().await;
-        // The caller may have given up waiting.
-        let _ = done.send(());
+        if let Some(done) = stop {
+            // The caller may have given up waiting.
+            let _ = done.send(());
+        }
     }
 }

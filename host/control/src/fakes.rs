@@ -11,7 +11,7 @@ use grove_domain::id::{TaskId, Uuid};
 use grove_domain::moment::Timestamp;
 
 pub use drivers::{Behaviour, FakeDrivers};
-pub use policy::FakePolicies;
+pub use policy::{FakePolicies, Mood};
 pub use rest::{FakeKeys, FakeTunnels, TokioClock};
 pub use store::MemoryStore;
 
@@ -53,7 +53,6 @@ impl Fakes {
     /// its store, drivers and tunnels do nothing any more.
     pub fn parts(&self, settings: Settings) -> Parts {
         let mut counter = 0u64;
-        self.tunnels.die();
         let drivers = self.drivers.next_life();
         let store = self.store.next_life();
         let life = store.life();
@@ -61,7 +60,7 @@ impl Fakes {
             store: Arc::new(store),
             drivers: Arc::new(drivers),
             keys: Arc::new(self.keys.clone()),
-            tunnels: Arc::new(self.tunnels.clone()),
+            tunnels: Arc::new(self.tunnels.next_life()),
             policies: Arc::new(self.policies.clone()),
             clock: Arc::new(self.clock.clone()),
             new_task_id: Box::new(move |_: Timestamp| {

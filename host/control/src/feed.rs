@@ -34,7 +34,7 @@ impl Feed {
         let notify = self.waiting.lock().entry(subject.clone()).or_default().clone();
         let mut notified = Box::pin(notify.notified_owned());
         notified.as_mut().enable();
-        Watcher { subject, notified, waiting: self.waiting.clone() }
+        Watcher { subject, notified: Some(notified), waiting: self.waiting.clone() }
     }
 
     pub(crate) fn publish(&self, events: Vec<Event>) {
@@ -61,22 +61,26 @@ impl Feed {
 #[derive(Debug)]
 pub struct Watcher {
     subject: Subject,
-    notified: std::pin::Pin<Box<tokio::sync::futures::OwnedNotified>>,
+    /// Taken only by the end of this watcher.
+    notified: Option<std::pin::Pin<Box<tokio::sync::futures::OwnedNotified>>>,
     waiting: Arc<Mutex<Waiting>>,
 }
 
 impl Watcher {
     /// Resolves once something about the subject was committed after this watcher was made.
     pub async fn changed(mut self) {
-        self.notified.as_mut().await;
+        if let Some(notified) = &mut self.notified {
+            notified.as_mut().await;
+        }
     }
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
         let mut waiting = self.waiting.lock();
-        // One for the map, one inside our own future: nobody else waits.
-        if waiting.get(&self.subject).is_some_and(|notify| Arc::strong_count(notify) <= 2) {
+        self.notified = None;
+        // The map's own is the last one: nobody else waits.
+        if waiting.get(&self.subject).is_some_and(|notify| Arc::strong_count(notify) == 1) {
             waiting.remove(&self.subject);
         }
     }

@@ -65,6 +65,11 @@ impl LiveTasks {
         self.tasks.lock().remove(&task);
     }
 
+    /// Forgets every task that `keep` does not want kept.
+    pub(crate) fn retain(&self, keep: impl Fn(TaskId) -> bool) {
+        self.tasks.lock().retain(|task, _| keep(*task));
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.tasks.lock().len()
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt;
 use grove_domain::event::Event;
 use grove_domain::id::{RequestId, TaskId, WorkerId};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -11,6 +12,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use crate::command::Command;
 use crate::farm::Farm;
 use crate::feed::Feed;
+use crate::live::LiveTasks;
 use crate::ports::StoreError;
 use crate::refusal::Refused;
 use crate::runner::{Runner, Start};
@@ -23,6 +25,8 @@ pub(crate) enum Effect {
     Start(Box<Start>),
     Cancel(WorkerId, TaskId),
     CloseTunnel(RequestId),
+    /// The task's end is on record: what it reported while it ran is no longer needed.
+    Forget(TaskId),
 }
 
 /// A turn of the dispatcher, handed to the store.
@@ -67,6 +71,7 @@ pub(crate) struct Publisher {
     pub(crate) view: Arc<ArcSwap<Farm>>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) runner: Runner,
+    pub(crate) live: Arc<LiveTasks>,
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) commands: mpsc::WeakSender<Command>,
 }
@@ -105,9 +110,13 @@ impl Publisher {
             match effect {
                 Effect::Start(start) => self.runner.start(*start),
                 Effect::Cancel(worker, task) => self.runner.cancel(worker, task),
+                Effect::Forget(task) => self.live.forget(task),
                 Effect::CloseTunnel(request) => {
-                    let closed = self.runner.tunnels().close(request);
-                    tokio::spawn(closed);
+                    let mut closing = self.runner.tunnels().close(request);
+                    // It begins here and now, before any later task opens another for the same request.
+                    if (&mut closing).now_or_never().is_none() {
+                        tokio::spawn(closing);
+                    }
                 }
             }
         }

@@ -6,8 +6,10 @@
 mod execute;
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use grove_domain::id::{RequestId, TaskId, WorkerId};
 use grove_domain::request::Request;
 use grove_domain::task::Task;
@@ -76,7 +78,8 @@ pub(crate) struct Runner {
 
 struct Inner {
     tools: Tools,
-    results: mpsc::Sender<Command>,
+    /// Weak: whether the dispatcher lives on is for those to say who ask something of it.
+    results: mpsc::WeakSender<Command>,
     slots: Mutex<HashMap<WorkerId, Slot>>,
     running: TaskTracker,
     stop: CancellationToken,
@@ -86,11 +89,13 @@ struct Inner {
 struct Slot {
     running: TaskId,
     cancel: CancellationToken,
+    /// It has ended, and its result is on its way to the dispatcher.
+    reported: bool,
     next: Option<Start>,
 }
 
 impl Runner {
-    pub(crate) fn new(tools: Tools, results: mpsc::Sender<Command>) -> Self {
+    pub(crate) fn new(tools: Tools, results: mpsc::WeakSender<Command>) -> Self {
         let stop = CancellationToken::new();
         let inner = Inner { tools, results, slots: Mutex::default(), running: TaskTracker::new(), stop };
         Self { inner: Arc::new(inner) }
@@ -134,10 +139,11 @@ impl Runner {
         }
     }
 
-    /// Whether this task runs or is next.
+    /// Whether this task runs or is next, so that its result is still to come.
     pub(crate) fn holds(&self, worker: WorkerId, task: TaskId) -> bool {
         self.inner.slots.lock().get(&worker).is_some_and(|slot| {
-            slot.running == task || slot.next.as_ref().is_some_and(|next| next.task.id == task)
+            let runs = slot.running == task && !slot.reported;
+            runs || slot.next.as_ref().is_some_and(|next| next.task.id == task)
         })
     }
 
@@ -158,17 +164,29 @@ impl Runner {
         let runner = self.clone();
         let token = cancel.clone();
         self.inner.running.spawn(async move {
-            let result = execute::execute(&runner.inner.tools, &start, &token).await;
-            if let Some(result) = result
-                && !token.is_cancelled()
-            {
-                // The dispatcher is gone only when everything stops.
-                let _ = runner.inner.results.send(Command::TaskEnded(Box::new(result))).await;
+            let execution = execute::execute(&runner.inner.tools, &start, &token);
+            let result = match AssertUnwindSafe(execution).catch_unwind().await {
+                Ok(result) => result,
+                Err(_) => Some(execute::panicked(&start)),
+            };
+            match result {
+                Some(result) => runner.report(worker, result).await,
+                None => runner.inner.tools.live.forget(running),
             }
-            runner.inner.tools.live.forget(running);
             runner.ended(worker);
         });
-        (worker, Slot { running, cancel, next: None })
+        (worker, Slot { running, cancel, reported: false, next: None })
+    }
+
+    /// Also the result of a task that was superseded in its last moment: the dispatcher undoes what that left open.
+    async fn report(&self, worker: WorkerId, result: TaskResult) {
+        if let Some(slot) = self.inner.slots.lock().get_mut(&worker) {
+            slot.reported = true;
+        }
+        if let Some(dispatcher) = self.inner.results.upgrade() {
+            // It takes nothing any more only when everything stops.
+            let _ = dispatcher.send(Command::TaskEnded(Box::new(result))).await;
+        }
     }
 
     fn ended(&self, worker: WorkerId) {

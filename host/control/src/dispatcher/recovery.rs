@@ -1,21 +1,26 @@
 //! Taking up a farm from its rows: at the start, and after the store refused.
 
+use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use grove_domain::change::Loaded;
 use grove_domain::event::Subject;
-use grove_domain::id::RequestId;
+use grove_domain::id::{RequestId, TaskId};
 use grove_domain::matching::Matcher;
 use grove_domain::moment::after;
 use grove_domain::request::{Event, JobAccess, Request, State};
-use grove_domain::worker;
+use grove_domain::task::Task;
+use grove_domain::worker::{self, Worker};
 use tokio::sync::mpsc;
 
 use super::events::CORE;
-use super::{Dispatcher, STORE_RETRY, TICK, Turn};
+use super::{Dispatcher, STORE_RETRY, Stop, TICK, Turn};
 use crate::command::Command;
 use crate::farm::Farm;
 use crate::matching::told::Told;
+use crate::ports::{Assignment, Store};
 use crate::refusal::Refused;
 use crate::timers::{Due, Timers};
 
@@ -31,15 +36,20 @@ impl Dispatcher {
         self.matcher = Matcher::new();
         self.timers = Timers::default();
         self.ended.clear();
+        // Being taken up again counts as a sign of life.
+        self.heartbeats.clear();
         self.policy.told = Told::default();
         self.policy.open = false;
         self.policy.round = None;
+        self.policy.wake_at = None;
         self.policy.waits.clear();
         if let Some(info) = &self.policy.info {
             self.matcher.set_own_keys(info.own_keys.iter().cloned().collect());
         }
         for worker in loaded.workers {
-            self.index_worker(None, &Arc::new(worker));
+            let worker = Arc::new(worker);
+            self.index_worker(None, &worker);
+            self.recall_assignment(&worker);
         }
         for request in loaded.requests {
             self.index_request(None, &Arc::new(request));
@@ -49,15 +59,27 @@ impl Dispatcher {
             self.farm.put_task(Arc::new(task));
         }
         self.timers.add(after(self.clock.now(), TICK), Due::Tick);
-        self.take_up_requests().await;
         self.take_up_tasks();
+        self.take_up_requests().await;
+        for result in std::mem::take(&mut self.missed) {
+            self.task_ended(result);
+        }
+    }
+
+    /// The next session with the policy is told of it as if it had made it.
+    fn recall_assignment(&mut self, worker: &Worker) {
+        if let (Some(occupation), Some(dense)) = (worker.occupation, self.matcher.dense(worker.id)) {
+            let reason = "assigned before the controller took up the farm".to_owned();
+            let assignment = Assignment { request: occupation.request, worker: dense, score: 0, reason };
+            self.policy.told.occupied(worker.id, assignment);
+        }
     }
 
     async fn take_up_requests(&mut self) {
         let live: Vec<Arc<Request>> =
             self.farm.requests().iter().filter(|request| !request.state.is_terminal()).cloned().collect();
         for request in live {
-            if request.spec.heartbeat.is_some() && !self.heartbeats.contains_key(&request.id) {
+            if request.spec.heartbeat.is_some() {
                 self.expect_heartbeat(&request);
             }
             if request.state == State::InProgress {
@@ -95,11 +117,14 @@ impl Dispatcher {
     fn take_up_tasks(&mut self) {
         let farm = self.farm.clone();
         self.runner.retain(|task| farm.tasks().contains_key(&task));
-        for task in farm.tasks().values() {
-            if self.runner.holds(task.spec.worker, task.id) {
+        self.live.retain(|task| farm.tasks().contains_key(&task));
+        let missed: HashSet<TaskId> = self.missed.iter().map(|result| result.task).collect();
+        let mut tasks: Vec<&Arc<Task>> = farm.tasks().values().collect();
+        tasks.sort_unstable_by_key(|task| task.id);
+        for task in tasks {
+            if missed.contains(&task.id) || self.runner.holds(task.spec.worker, task.id) {
                 continue;
             }
-            self.end_cancelled(task.id, "the controller started again");
             let lives = self
                 .farm
                 .worker(task.spec.worker)
@@ -110,6 +135,7 @@ impl Dispatcher {
             {
                 tracing::error!(task = %task.id, %refused, "a task could not be taken up again");
             }
+            self.end_cancelled(task.id, "the controller started again");
         }
     }
 
@@ -120,9 +146,9 @@ impl Dispatcher {
         epoch: u64,
         error: String,
         inbox: &mut mpsc::Receiver<Command>,
-    ) {
+    ) -> ControlFlow<Stop> {
         if epoch != self.turn.batch.epoch {
-            return;
+            return ControlFlow::Continue(());
         }
         tracing::error!(%error, "the store refused; reloading");
         self.trouble.store(Arc::new(Some(error.clone())));
@@ -130,17 +156,28 @@ impl Dispatcher {
         while self.in_flight.count() > 0 {
             self.in_flight.changed().await;
         }
-        let store = self.store.clone();
+        let loading = load(self.store.clone(), self.trouble.clone());
+        tokio::pin!(loading);
         let loaded = loop {
-            match store.load().await {
-                Ok(loaded) => break loaded,
-                Err(error) => self.trouble.store(Arc::new(Some(error.0))),
+            tokio::select! {
+                biased;
+                loaded = &mut loading => break loaded,
+                command = inbox.recv() => match command {
+                    None => return ControlFlow::Break(None),
+                    Some(Command::Stop { done }) => return ControlFlow::Break(Some(done)),
+                    Some(Command::TaskEnded(result)) => self.missed.push(*result),
+                    // Callers get a clear answer at once while the store is away.
+                    Some(command) => {
+                        let why = self.trouble.load().as_ref().clone().unwrap_or_default();
+                        command.refuse(&Refused::Unavailable(why));
+                    }
+                },
             }
-            self.refuse_while_waiting(inbox).await;
         };
         self.take_up(loaded).await;
         self.trouble.store(Arc::new(None));
         self.note(CORE, "farm.reloaded", Subject::Farm, error);
+        ControlFlow::Continue(())
     }
 
     fn refuse_turn(&mut self, error: &str) {
@@ -148,20 +185,15 @@ impl Dispatcher {
             answer(Err(Refused::Unavailable(error.to_owned())));
         }
     }
+}
 
-    /// Callers get a clear answer at once while the store is away.
-    async fn refuse_while_waiting(&mut self, inbox: &mut mpsc::Receiver<Command>) {
-        let reason = self.trouble.load().as_ref().clone().unwrap_or_default();
-        let wait = tokio::time::sleep(STORE_RETRY);
-        tokio::pin!(wait);
-        loop {
-            tokio::select! {
-                () = &mut wait => return,
-                command = inbox.recv() => match command {
-                    Some(command) => command.refuse(&Refused::Unavailable(reason.clone())),
-                    None => return,
-                },
-            }
+/// Everything, as soon as the store answers.
+async fn load(store: Arc<dyn Store>, trouble: Arc<ArcSwap<Option<String>>>) -> Loaded {
+    loop {
+        match store.load().await {
+            Ok(loaded) => return loaded,
+            Err(error) => trouble.store(Arc::new(Some(error.0))),
         }
+        tokio::time::sleep(STORE_RETRY).await;
     }
 }

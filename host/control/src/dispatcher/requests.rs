@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use grove_domain::change::Change;
 use grove_domain::event::Subject;
-use grove_domain::id::RequestId;
+use grove_domain::id::{RequestId, WorkerId};
 use grove_domain::moment::{SignedDuration, Timestamp, after};
 use grove_domain::request::{self, Context, Create, Effect, Event, Request, State};
 use grove_domain::worker;
 
-use super::Dispatcher;
 use super::events::{CORE, Happened};
+use super::{Dispatcher, TURN};
 use crate::publisher;
 use crate::refusal::Refused;
 use crate::timers::Due;
 
-/// Ended requests that one turn forgets.
-const PRUNE: usize = 256;
+/// Ended requests that one turn forgets: more than one turn can end, so that they never pile up.
+const PRUNE: usize = 4 * TURN;
 
 impl Dispatcher {
     pub(super) fn create_request(&mut self, actor: &str, wish: Create) -> Result<Arc<Request>, Refused> {
@@ -79,7 +79,7 @@ impl Dispatcher {
             return Err(Refused::TooLong { max });
         }
         let length = length.or(request.spec.length).unwrap_or(self.settings.job_length);
-        let timeout = after(self.clock.now(), length);
+        let timeout = after(self.clock.now(), length.min(max));
         self.apply_request(actor, id, Event::Prolong { timeout })
     }
 
@@ -194,7 +194,9 @@ impl Dispatcher {
     /// Writes a request and every index derived from it.
     fn put_request(&mut self, before: Option<&Request>, request: Arc<Request>) {
         self.index_request(before, &request);
-        if before.is_some_and(|before| before.running_job().is_some()) && request.running_job().is_none() {
+        let had = before.is_some_and(|before| before.running_job().is_some() || before.reserved.is_some());
+        if had && request.running_job().is_none() {
+            // Also one that a task opened just before it was superseded.
             self.turn.effect(publisher::Effect::CloseTunnel(request.id));
         }
         self.turn.change(Change::PutRequest(request));
@@ -215,6 +217,9 @@ impl Dispatcher {
             }
             self.heartbeats.remove(&request.id);
             self.policy.waits.remove(&request.id);
+            if let Some(worker) = before.and_then(holder) {
+                self.policy.told.finished(worker);
+            }
             self.policy.told.request_gone(request.id);
         } else if before.is_some_and(|before| {
             before.priority != request.priority
@@ -242,6 +247,11 @@ impl Dispatcher {
             }
         }
     }
+}
+
+/// The worker that a request holds.
+fn holder(request: &Request) -> Option<WorkerId> {
+    request.reserved.or_else(|| request.running_job().map(|job| job.worker))
 }
 
 fn kind_of(event: &Event) -> &'static str {

@@ -30,19 +30,17 @@ enum Wrong {
     Outdated,
 }
 
-/// Assignments that did not hold.
+/// Assignments that broke the rules.
 #[derive(Default)]
 struct Refusals {
     count: usize,
     first: Option<String>,
-    workers: Vec<u32>,
 }
 
 impl Refusals {
-    fn broken(&mut self, request: RequestId, dense: u32, why: &str) {
+    fn add(&mut self, request: RequestId, dense: u32, why: &str) {
         self.count += 1;
         self.first.get_or_insert_with(|| format!("request {request} to worker number {dense}: {why}"));
-        self.workers.push(dense);
     }
 }
 
@@ -63,6 +61,11 @@ impl Dispatcher {
             }
             self.policy.round = Some(round);
         }
+    }
+
+    /// Whether [`Self::match_requests`] left something for the next turn that nobody will remind of.
+    pub(super) fn has_more_to_match(&self) -> bool {
+        self.policy.round.is_none() && self.matcher.has_work()
     }
 
     fn round_limits(&self) -> RoundLimits {
@@ -100,7 +103,9 @@ impl Dispatcher {
             demands: round.demands.iter().map(|demand| (demand.request, demand.set)).collect(),
         };
         self.policy.open = true;
-        if self.questions.try_send(Question { fresh, ask }).is_err() {
+        self.policy.asked += 1;
+        let question = Question { number: self.policy.asked, fresh, ask };
+        if self.questions.try_send(question).is_err() {
             // The session is gone or still busy with a question that we gave up on.
             self.policy.open = false;
             return false;
@@ -110,6 +115,10 @@ impl Dispatcher {
 
     /// The policy has answered, or failed to.
     pub(super) fn planned(&mut self, planned: Planned) {
+        if planned.number != self.policy.asked {
+            // The farm was taken up again since: this was about another round.
+            return;
+        }
         let Some(round) = self.policy.round.take() else { return };
         if let Some(info) = planned.info {
             self.policy_info(info);
@@ -121,8 +130,8 @@ impl Dispatcher {
                 self.take_plan(&planned.policy, &round, plan);
             }
             Err(reason) => {
+                // The demands come back in a round of their own, which the built-in rule decides.
                 self.policy_failed(&planned.policy, &reason);
-                self.decide_builtin(&round);
             }
         }
     }
@@ -147,64 +156,99 @@ impl Dispatcher {
         let wait = RETRY_FIRST.checked_mul(doubled).unwrap_or(RETRY_MAX).min(RETRY_MAX);
         self.policy.open = false;
         self.policy.failures = self.policy.failures.saturating_add(1);
-        self.policy.retry_at = Some(after(self.clock.now(), wait));
+        let retry_at = after(self.clock.now(), wait);
+        self.policy.retry_at = Some(retry_at);
+        self.timers.add(retry_at, Due::Policy);
         let note = format!("{reason}; the built-in rule decides until it answers again");
         self.note(CORE, "policy.failed", Subject::Plugin(policy.to_owned()), note);
     }
 
     fn decide_builtin(&mut self, round: &Round) {
-        let plan = builtin(&self.matcher, round);
+        let own_keys = self.policy.info.as_ref().is_some_and(|info| !info.own_keys.is_empty());
+        let strict = own_keys.then(|| self.without_policy(round));
         let mut left: HashSet<RequestId> = round.demands.iter().map(|demand| demand.request).collect();
-        for choice in plan {
+        self.serve_builtin(strict.as_ref().unwrap_or(round), &mut left);
+        for request in left {
+            self.matcher.declined(request);
+        }
+    }
+
+    /// Serves those of `left` that the built-in rule finds a worker for.
+    fn serve_builtin(&mut self, round: &Round, left: &mut HashSet<RequestId>) {
+        for choice in builtin(&self.matcher, round) {
             let assignment = Assignment {
                 request: choice.request,
                 worker: choice.worker,
                 score: choice.score,
                 reason: "the least capable worker that fits".to_owned(),
             };
-            if self.assign(CORE, round, assignment).is_ok() {
+            if left.contains(&choice.request) && self.assign(CORE, round, assignment).is_ok() {
                 left.remove(&choice.request);
             }
         }
-        for request in left {
-            self.matcher.declined(request);
+    }
+
+    /// The same round with candidates that satisfy also what the policy would have matched itself. All demands on one
+    /// set want the same.
+    fn without_policy(&self, round: &Round) -> Round {
+        let mut strict = round.clone();
+        let mut done = HashSet::new();
+        for demand in &round.demands {
+            let request = self.farm.request(demand.request);
+            let set = usize::try_from(demand.set).ok().and_then(|set| strict.candidate_sets.get_mut(set));
+            if let (true, Some(request), Some(set)) = (done.insert(demand.set), request, set) {
+                set.retain(|dense| {
+                    let worker = self.matcher.worker_of(*dense).and_then(|worker| self.farm.worker(worker));
+                    worker.is_some_and(|worker| request.spec.wants.matches(worker.capabilities.effective()))
+                });
+            }
         }
+        strict
     }
 
     fn take_plan(&mut self, policy: &str, round: &Round, plan: Plan) {
         let mut left: HashSet<RequestId> = round.demands.iter().map(|demand| demand.request).collect();
-        let mut refused = Refusals::default();
+        let (mut refused, mut outdated) = (Refusals::default(), Vec::new());
         for assignment in plan.assignments {
             let (request, dense) = (assignment.request, assignment.worker);
             if !left.contains(&request) {
-                refused.broken(request, dense, "the request was not asked about, or is served already");
+                refused.add(request, dense, "the request was not asked about, or is served already");
                 continue;
             }
             match self.assign(POLICY, round, assignment) {
                 Ok(()) => {
                     left.remove(&request);
                 }
-                Err(Wrong::Outdated) => refused.workers.push(dense),
-                Err(Wrong::Broken(why)) => refused.broken(request, dense, why),
+                Err(Wrong::Outdated) => {
+                    // It is asked about again, with the candidates that it has now.
+                    left.remove(&request);
+                    outdated.push(dense);
+                }
+                Err(Wrong::Broken(why)) => refused.add(request, dense, why),
             }
-        }
-        if let Some(first) = refused.first {
-            let note = format!("{} assignments refused, the first: {first}", refused.count);
-            self.note(CORE, "policy.refused", Subject::Plugin(policy.to_owned()), note);
         }
         for wait in plan.waits {
             if left.contains(&wait.request) {
                 self.policy.waits.insert(wait.request, wait);
             }
         }
+        self.wake_at(plan.wake_at);
+        if let Some(first) = refused.first {
+            let note = format!(
+                "{} assignments refused, the first: {first}; the built-in rule decides the rest",
+                refused.count
+            );
+            self.note(CORE, "policy.refused", Subject::Plugin(policy.to_owned()), note);
+            let rest = self.matcher.round(self.round_limits());
+            return self.decide_builtin(&rest);
+        }
         for request in left {
             self.matcher.declined(request);
         }
         // Others were left waiting because these seemed to be taken.
-        for dense in refused.workers {
+        for dense in outdated {
             self.matcher.look_again(dense);
         }
-        self.wake_at(plan.wake_at);
     }
 
     fn wake_at(&mut self, wake_at: Option<Timestamp>) {
@@ -224,6 +268,9 @@ impl Dispatcher {
         let (id, dense) = (assignment.request, assignment.worker);
         let now = self.clock.now();
         let due = self.farm.request(id).is_some_and(|request| request.is_due(now));
+        if !due {
+            self.not_due(id);
+        }
         let worker = self.matcher.worker_of(dense);
         match worker {
             Some(worker) if due && self.matcher.fits(id, dense) => {
@@ -235,7 +282,19 @@ impl Dispatcher {
         }
     }
 
+    /// Its deadline passes just now, or the wall clock stepped back: it leaves the queue until its time comes.
+    fn not_due(&mut self, id: RequestId) {
+        self.matcher.remove_request(id);
+        if let Some(request) = self.farm.request(id) {
+            self.timers.replace_request(None, Some(request));
+        }
+    }
+
     fn reserve(&mut self, actor: &str, request: RequestId, worker: WorkerId, assignment: Assignment) {
+        if let Some(request) = self.farm.request(request) {
+            // The built-in rule may give out what the policy has never heard of.
+            self.policy.told.demand(request);
+        }
         // Both rows were looked at just now, in this very turn: neither machine can refuse.
         let reserved = self.apply_request(actor, request, request::Event::Reserve(worker));
         let matched = self.apply_worker(actor, worker, worker::Event::Matched { request }, None);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use grove_domain::change::Change;
 use grove_domain::event::Subject;
 use grove_domain::id::{RequestId, TaskId};
-use grove_domain::moment::SignedDuration;
+use grove_domain::moment::{SignedDuration, after};
 use grove_domain::task::{Phase, Task, TaskKind, TaskSpec};
 use grove_domain::worker::{self, Event, Failure, FailureKind, Outcome, Worker};
 
@@ -14,6 +14,7 @@ use super::events::{CORE, Happened};
 use crate::publisher::Effect;
 use crate::refusal::Refused;
 use crate::runner::{Start, TaskResult};
+use crate::timers::Due;
 
 impl Dispatcher {
     /// Queues the task that `worker` names as its live one.
@@ -64,15 +65,24 @@ impl Dispatcher {
                 outcome: Outcome::Failed(Failure { kind: FailureKind::Config, reason }),
             },
         };
-        self.apply_worker(actor, task.spec.worker, event, None)?;
+        let worker = self.apply_worker(actor, task.spec.worker, event, None)?;
+        let again = match task.spec.kind {
+            TaskKind::Check => self.settings.check_interval,
+            TaskKind::Recheck => self.settings.rules.recheck_first,
+            TaskKind::Prepare | TaskKind::Maintain | TaskKind::Open => return Ok(()),
+        };
+        // Its row calls for a look at once, which is not what was asked for.
+        self.timers.replace_worker(Some(&worker), None, self.settings.check_interval);
+        self.timers.add(after(self.clock.now(), again), Due::Check(worker.id));
         Ok(())
     }
 
     pub(super) fn task_ended(&mut self, result: TaskResult) {
         let Some(task) = self.farm.tasks().get(&result.task).cloned() else {
             // It was superseded while it ended; what it opened must not stay open.
-            if let Ok(opened) = result.outcome.map(|found| found.opened) {
-                self.close_if_unused(opened.map(|opened| (opened.request, opened.port)));
+            self.turn.effect(Effect::Forget(result.task));
+            if let Ok(Some(opened)) = result.outcome.map(|found| found.opened) {
+                self.close_if_unused(opened.request);
             }
             return;
         };
@@ -94,22 +104,26 @@ impl Dispatcher {
             }
             Outcome::Done { .. } => (Phase::Succeeded, None),
         };
+        self.turn.effect(Effect::Forget(task.id));
         self.end_task(CORE, &task, phase, error);
-        let spot = opened.as_ref().map(|opened| (opened.request, opened.port));
+        let request = opened.as_ref().map(|opened| opened.request);
         let event = Event::TaskEnded { task: task.id, generation: task.spec.generation, outcome };
         match self.apply_worker(CORE, task.spec.worker, event, opened) {
             Ok(_) => {}
             Err(Refused::Worker(worker::Refusal::Stale)) | Err(Refused::NoSuchWorker) => {}
             Err(refused) => tracing::error!(task = %task.id, %refused, "a task's end was refused"),
         }
-        self.close_if_unused(spot);
+        if let Some(request) = request {
+            self.close_if_unused(request);
+        }
     }
 
-    /// Closes a tunnel that no running job has.
-    fn close_if_unused(&mut self, opened: Option<(RequestId, u16)>) {
-        let Some((id, port)) = opened else { return };
-        let job = self.farm.request(id).and_then(|request| request.running_job());
-        if job.is_none_or(|job| job.access.port != port) {
+    /// Closes the tunnel of a request that has no job, and no task that is about to open one.
+    fn close_if_unused(&mut self, id: RequestId) {
+        let request = self.farm.request(id);
+        let used =
+            request.is_some_and(|request| request.reserved.is_some() || request.running_job().is_some());
+        if !used {
             self.turn.effect(Effect::CloseTunnel(id));
         }
     }

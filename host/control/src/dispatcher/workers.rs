@@ -115,16 +115,24 @@ impl Dispatcher {
             self.tell_state(actor, &before, &worker);
         }
         let mut opened = opened;
+        let former = self.user_of(&before);
         for effect in transition.effects {
-            self.carry_out(actor, &before, &worker, effect, &mut opened);
+            self.carry_out(actor, former, &worker, effect, &mut opened);
         }
         Ok(worker)
+    }
+
+    /// The request whose user may be let in on the board: of its job, or of the job that the live task has not yet
+    /// cleaned up after.
+    fn user_of(&self, worker: &Worker) -> Option<RequestId> {
+        let occupied = worker.occupation.map(|occupation| occupation.request);
+        occupied.or_else(|| self.farm.tasks().get(&worker.task?.0)?.spec.request)
     }
 
     fn carry_out(
         &mut self,
         actor: &str,
-        before: &Worker,
+        former: Option<RequestId>,
         worker: &Arc<Worker>,
         effect: Effect,
         opened: &mut Option<Opened>,
@@ -135,7 +143,8 @@ impl Dispatcher {
                 let request = match kind {
                     TaskKind::Open => worker.occupation.map(|occupation| occupation.request),
                     // The task that follows a job begins with taking its user's keys away.
-                    _ => before.occupation.map(|occupation| occupation.request),
+                    TaskKind::Prepare | TaskKind::Maintain => former,
+                    TaskKind::Check | TaskKind::Recheck => None,
                 };
                 self.start_task(worker, kind, request);
             }
@@ -178,8 +187,8 @@ impl Dispatcher {
 
     fn tell_state(&mut self, actor: &str, before: &Worker, worker: &Worker) {
         if before.state == worker.state && before.generation == worker.generation {
-            if before.recovery.quarantined != worker.recovery.quarantined {
-                self.note(CORE, "worker.quarantined", Subject::Worker(worker.id), "it failed too often");
+            if let Some(reason) = worker.reason.as_ref().filter(|_| before.reason != worker.reason) {
+                self.note(actor, "worker.failure", Subject::Worker(worker.id), reason.clone());
             }
             return;
         }

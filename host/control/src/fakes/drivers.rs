@@ -27,6 +27,10 @@ pub enum Behaviour {
     Die(String),
     /// Until it is cancelled or its deadline passes.
     Hang,
+    /// A check finds the board unwell, and says this.
+    Unwell(String),
+    /// What adapts the driver panics.
+    Panic,
 }
 
 /// Drivers named `fake`. Behaviour is by call name (`prepare`, `check`, `authorize`, `revoke`, `maintain`,
@@ -69,6 +73,11 @@ impl FakeDrivers {
     /// The most calls that were ever active at the same time on one worker: must be 1.
     pub fn most_active(&self) -> usize {
         self.shared.lock().most_active
+    }
+
+    /// Forgets the calls so far.
+    pub fn forget_calls(&self) {
+        self.shared.lock().calls.clear();
     }
 }
 
@@ -124,9 +133,9 @@ impl Driver for FakeDriver {
             let own = shared.behaviours.get(&(Some(self.worker), name.to_owned()));
             own.or_else(|| shared.behaviours.get(&(None, name.to_owned()))).cloned().unwrap_or_default()
         };
-        let shared = self.shared.clone();
-        let worker = self.worker;
+        let active = Active { shared: self.shared.clone(), life: life.clone(), worker: self.worker };
         async move {
+            let _active = active;
             let result = tokio::select! {
                 biased;
                 () = life.cancelled() => std::future::pending().await,
@@ -137,12 +146,27 @@ impl Driver for FakeDriver {
                     plugin_died: true,
                 }),
             };
-            if let Some(active) = shared.lock().active.get_mut(&worker) {
-                *active -= 1;
-            }
             result
         }
         .boxed()
+    }
+}
+
+/// A call under way.
+struct Active {
+    shared: Arc<Mutex<Shared>>,
+    life: CancellationToken,
+    worker: WorkerId,
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        // The next life counts anew.
+        if !self.life.is_cancelled()
+            && let Some(active) = self.shared.lock().active.get_mut(&self.worker)
+        {
+            *active = active.saturating_sub(1);
+        }
     }
 }
 
@@ -161,6 +185,11 @@ async fn act(behaviour: Behaviour, call: &Call) -> Result<Reply, CallError> {
             plugin_died: true,
         }),
         Behaviour::Hang => std::future::pending().await,
+        Behaviour::Unwell(note) => {
+            Ok(Reply::Health(HealthReport { ok: false, note, readings: Default::default() }))
+        }
+        #[expect(clippy::panic, reason = "it was told to")]
+        Behaviour::Panic => panic!("a driver's adapter that panics"),
     }
 }
 

@@ -4,41 +4,94 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::{BoxFuture, pending, ready};
 use parking_lot::Mutex;
 
 use crate::ports::{Ask, Assignment, Plan, Policies, Policy, PolicyChange};
 
 type Script = Arc<dyn Fn(&Ask) -> Result<Plan, String> + Send + Sync>;
 
+/// Whether a policy answers at all.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Mood {
+    /// It opens and answers.
+    #[default]
+    Willing,
+    /// It cannot be opened, for this reason.
+    Closed(String),
+    /// It opens, and never answers.
+    Silent,
+}
+
 /// Policies named `fake`: least capable first, unless scripted.
 #[derive(Clone, Default)]
 pub struct FakePolicies {
-    script: Arc<Mutex<Option<Script>>>,
-    asked: Arc<Mutex<Vec<Ask>>>,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    script: Option<Script>,
+    mood: Mood,
+    own_keys: Vec<String>,
+    max_candidates: usize,
+    keep_no_questions: bool,
+    asked: Vec<(u64, Ask)>,
+    opened: u64,
 }
 
 impl FakePolicies {
     /// From now on plans come from here; none = least capable first.
     pub fn script(&self, script: Option<Script>) {
-        *self.script.lock() = script;
+        self.shared.lock().script = script;
     }
 
-    /// Every question so far.
-    pub fn asked(&self) -> Vec<Ask> {
-        self.asked.lock().clone()
+    /// From now on it is in this mood.
+    pub fn mood(&self, mood: Mood) {
+        self.shared.lock().mood = mood;
+    }
+
+    /// What the next session says of itself.
+    pub fn info(&self, own_keys: &[&str], max_candidates: usize) {
+        let mut shared = self.shared.lock();
+        shared.own_keys = own_keys.iter().map(|key| (*key).to_owned()).collect();
+        shared.max_candidates = max_candidates;
+    }
+
+    /// From now on questions are not remembered.
+    pub fn keep_no_questions(&self) {
+        self.shared.lock().keep_no_questions = true;
+    }
+
+    /// Every question so far, with the number of the session that it was put to.
+    pub fn asked(&self) -> Vec<(u64, Ask)> {
+        self.shared.lock().asked.clone()
     }
 }
 
 impl Policies for FakePolicies {
     fn open(&self) -> BoxFuture<'static, Result<Box<dyn Policy>, String>> {
-        let session: Box<dyn Policy> = Box::new(Session { all: self.clone(), ranks: HashMap::new() });
+        let mut shared = self.shared.lock();
+        if let Mood::Closed(reason) = &shared.mood {
+            return ready(Err(reason.clone())).boxed();
+        }
+        shared.opened += 1;
+        let session: Box<dyn Policy> = Box::new(Session {
+            shared: self.shared.clone(),
+            number: shared.opened,
+            own_keys: shared.own_keys.clone(),
+            max_candidates: shared.max_candidates,
+            ranks: HashMap::new(),
+        });
         ready(Ok(session)).boxed()
     }
 }
 
 struct Session {
-    all: FakePolicies,
+    shared: Arc<Mutex<Shared>>,
+    number: u64,
+    own_keys: Vec<String>,
+    max_candidates: usize,
     ranks: HashMap<u32, (usize, String)>,
 }
 
@@ -48,11 +101,11 @@ impl Policy for Session {
     }
 
     fn own_keys(&self) -> Vec<String> {
-        Vec::new()
+        self.own_keys.clone()
     }
 
     fn max_candidates(&self) -> usize {
-        0
+        self.max_candidates
     }
 
     fn plan(&mut self, ask: Ask) -> BoxFuture<'_, Result<Plan, String>> {
@@ -62,13 +115,21 @@ impl Policy for Session {
                 self.ranks.insert(*dense, (capable, worker.id.to_string()));
             }
         }
-        let script = self.all.script.lock().clone();
-        let plan = match script {
-            Some(script) => script(&ask),
-            None => Ok(self.least_capable(&ask)),
+        let (script, mood) = {
+            let shared = self.shared.lock();
+            (shared.script.clone(), shared.mood.clone())
         };
-        self.all.asked.lock().push(ask);
-        ready(plan).boxed()
+        let plan = match (mood, script) {
+            (Mood::Silent, _) => None,
+            (Mood::Closed(reason), _) => Some(Err(reason)),
+            (Mood::Willing, Some(script)) => Some(script(&ask)),
+            (Mood::Willing, None) => Some(Ok(self.least_capable(&ask))),
+        };
+        let mut shared = self.shared.lock();
+        if !shared.keep_no_questions {
+            shared.asked.push((self.number, ask));
+        }
+        plan.map_or_else(|| pending().boxed(), |plan| ready(plan).boxed())
     }
 }
 
@@ -76,12 +137,14 @@ impl Session {
     fn least_capable(&self, ask: &Ask) -> Plan {
         let mut taken = std::collections::HashSet::new();
         let mut plan = Plan::default();
+        let mut sorted: HashMap<u32, std::vec::IntoIter<u32>> = HashMap::new();
         for (request, set) in &ask.demands {
-            let candidates = ask.candidate_sets.get(*set as usize).into_iter().flatten();
-            let best =
-                candidates.filter(|dense| !taken.contains(*dense)).min_by_key(|dense| self.ranks.get(*dense));
-            if let Some(&worker) = best {
-                taken.insert(worker);
+            let left = sorted.entry(*set).or_insert_with(|| {
+                let mut candidates = ask.candidate_sets.get(*set as usize).cloned().unwrap_or_default();
+                candidates.sort_by_key(|dense| self.ranks.get(dense));
+                candidates.into_iter()
+            });
+            if let Some(worker) = left.find(|dense| taken.insert(*dense)) {
                 let reason = "least capable".to_owned();
                 plan.assignments.push(Assignment { request: *request, worker, score: 0, reason });
             }

@@ -43,10 +43,26 @@ impl Clock for TokioClock {
 #[derive(Clone, Default)]
 pub struct FakeKeys {
     taken: Arc<AtomicU64>,
+    trouble: Arc<Mutex<Option<String>>>,
+}
+
+impl FakeKeys {
+    /// How many were taken.
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// From now on there are none, for this reason; none = there are.
+    pub fn break_with(&self, trouble: Option<&str>) {
+        *self.trouble.lock() = trouble.map(str::to_owned);
+    }
 }
 
 impl Keys for FakeKeys {
     fn take(&self) -> BoxFuture<'static, Result<KeyPair, String>> {
+        if let Some(trouble) = self.trouble.lock().clone() {
+            return ready(Err(trouble)).boxed();
+        }
         let number = self.taken.fetch_add(1, Ordering::Relaxed) + 1;
         ready(Ok(KeyPair {
             private_pem: format!(
@@ -62,19 +78,22 @@ impl Keys for FakeKeys {
 #[derive(Clone, Default)]
 pub struct FakeTunnels {
     shared: Arc<Mutex<Ports>>,
+    life: u64,
 }
 
 #[derive(Default)]
 struct Ports {
-    open: HashMap<RequestId, u16>,
+    life: u64,
+    open: HashMap<RequestId, (u16, (String, u16))>,
     last: u16,
     taken: Vec<u16>,
+    trouble: Option<String>,
 }
 
 impl FakeTunnels {
-    /// Open tunnels.
+    /// Ports of open tunnels.
     pub fn open_now(&self) -> HashMap<RequestId, u16> {
-        self.shared.lock().open.clone()
+        self.shared.lock().open.iter().map(|(job, (port, _))| (*job, *port)).collect()
     }
 
     /// Something else took this port.
@@ -82,9 +101,17 @@ impl FakeTunnels {
         self.shared.lock().taken.push(port);
     }
 
-    /// The process died, and every tunnel with it.
-    pub fn die(&self) {
-        self.shared.lock().open.clear();
+    /// From now on none can be opened, for this reason; none = works again.
+    pub fn break_with(&self, trouble: Option<&str>) {
+        self.shared.lock().trouble = trouble.map(str::to_owned);
+    }
+
+    /// The process died, and every tunnel with it; what is left of it moves nothing any more.
+    pub(super) fn next_life(&self) -> Self {
+        let mut ports = self.shared.lock();
+        ports.open.clear();
+        ports.life += 1;
+        Self { shared: self.shared.clone(), life: ports.life }
     }
 }
 
@@ -92,23 +119,49 @@ impl Tunnels for FakeTunnels {
     fn open(
         &self,
         job: RequestId,
-        _target: (String, u16),
+        target: (String, u16),
         want: Option<u16>,
     ) -> BoxFuture<'static, Result<u16, String>> {
-        let mut ports = self.shared.lock();
-        let port = match want.filter(|port| !ports.taken.contains(port)) {
-            Some(port) => port,
-            None => {
-                ports.last = ports.last.max(20_000) + 1;
-                ports.last
-            }
-        };
-        ports.open.insert(job, port);
-        ready(Ok(port)).boxed()
+        let opened = self.shared.lock().open(self.life, job, target, want);
+        ready(opened).boxed()
     }
 
     fn close(&self, job: RequestId) -> BoxFuture<'static, ()> {
-        self.shared.lock().open.remove(&job);
+        let mut ports = self.shared.lock();
+        if ports.life == self.life {
+            ports.open.remove(&job);
+        }
         ready(()).boxed()
+    }
+}
+
+impl Ports {
+    fn open(
+        &mut self,
+        life: u64,
+        job: RequestId,
+        target: (String, u16),
+        want: Option<u16>,
+    ) -> Result<u16, String> {
+        if life != self.life {
+            return Err("this process is dead".to_owned());
+        }
+        if let Some(trouble) = &self.trouble {
+            return Err(trouble.clone());
+        }
+        match self.open.get(&job) {
+            Some((port, former)) if *former == target => return Ok(*port),
+            Some(_) => return Err(format!("{job} has a tunnel to somewhere else")),
+            None => {}
+        }
+        let port = match want.filter(|port| !self.taken.contains(port)) {
+            Some(port) => port,
+            None => {
+                self.last = if (20_000..60_000).contains(&self.last) { self.last + 1 } else { 20_000 };
+                self.last
+            }
+        };
+        self.open.insert(job, (port, target));
+        Ok(port)
     }
 }

@@ -1,7 +1,8 @@
 //! A store in memory, which can be told to refuse.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
@@ -28,12 +29,34 @@ struct Rows {
     epoch: u64,
     life: u64,
     broken: Option<String>,
+    /// Why batches of this epoch are refused, once one was.
+    void: Option<String>,
+    /// Batches on their way to disk, oldest first.
+    queued: VecDeque<Queued>,
+    last_queued: u64,
+    latency: Duration,
+    /// Commits that still succeed before the disk hangs; none = it never does.
+    before_stall: Option<u64>,
+    /// Whether the last commit before it hangs is stored without an answer.
+    loses_answer: bool,
+    lost: Vec<Committed>,
+    commits: u64,
+    keep_no_history: bool,
+    last_event: u64,
     workers: BTreeMap<WorkerId, Arc<Worker>>,
     requests: BTreeMap<RequestId, Arc<Request>>,
-    tasks: BTreeMap<TaskId, Arc<Task>>,
+    live: BTreeMap<TaskId, Arc<Task>>,
+    ended: BTreeMap<TaskId, Arc<Task>>,
     events: Vec<Event>,
     last_request: u64,
     last_place: u64,
+}
+
+struct Queued {
+    number: u64,
+    life: u64,
+    batch: Batch,
+    committed: Committed,
 }
 
 impl MemoryStore {
@@ -42,10 +65,40 @@ impl MemoryStore {
         self.rows.lock().broken = error.map(str::to_owned);
     }
 
+    /// From now on a commit takes so long.
+    pub fn take(&self, latency: Duration) {
+        self.rows.lock().latency = latency;
+    }
+
+    /// After so many more commits the disk hangs: batches are neither stored nor refused until the next life. With
+    /// `loses_answer`, the last of those commits is stored, but nobody learns of it.
+    pub fn stall_after(&self, commits: u64, loses_answer: bool) {
+        let mut rows = self.rows.lock();
+        rows.before_stall = Some(commits);
+        rows.loses_answer = loses_answer;
+    }
+
+    /// Whether a batch hangs.
+    pub fn is_stalled(&self) -> bool {
+        let rows = self.rows.lock();
+        rows.before_stall == Some(0) && !(rows.queued.is_empty() && rows.lost.is_empty())
+    }
+
+    /// Batches that were stored.
+    pub fn commits(&self) -> u64 {
+        self.rows.lock().commits
+    }
+
+    /// From now on ended tasks and events are not kept: for measurements.
+    pub fn keep_no_history(&self) {
+        self.rows.lock().keep_no_history = true;
+    }
+
     /// The same rows for the next life; the lives before it are refused everything.
     pub(super) fn next_life(&self) -> Self {
         let mut rows = self.rows.lock();
         rows.life += 1;
+        rows.before_stall = None;
         Self { rows: self.rows.clone(), life: rows.life }
     }
 
@@ -63,9 +116,14 @@ impl MemoryStore {
         self.rows.lock().requests.values().cloned().collect()
     }
 
-    /// Every stored task.
-    pub fn all_tasks(&self) -> Vec<Arc<Task>> {
-        self.rows.lock().tasks.values().cloned().collect()
+    /// Stored tasks that have not ended.
+    pub fn live_tasks(&self) -> Vec<Arc<Task>> {
+        self.rows.lock().live.values().cloned().collect()
+    }
+
+    /// Stored tasks that have ended.
+    pub fn ended_tasks(&self) -> Vec<Arc<Task>> {
+        self.rows.lock().ended.values().cloned().collect()
     }
 
     /// Every stored event.
@@ -87,14 +145,44 @@ impl Rows {
         if batch.epoch != self.epoch {
             return Err(StoreError("a batch of an older load".to_owned()));
         }
+        if let Some(void) = &self.void {
+            return Err(StoreError(void.clone()));
+        }
         for event in batch.events {
-            assert_eq!(event.seq, self.events.len() as u64 + 1, "events are a sequence");
-            self.events.push(event);
+            assert_eq!(event.seq, self.last_event + 1, "events are a sequence");
+            self.last_event = event.seq;
+            if !self.keep_no_history {
+                self.events.push(event);
+            }
         }
         for change in batch.changes {
             self.change(change);
         }
+        self.commits += 1;
         Ok(())
+    }
+
+    /// Commits what is queued, up to this number; what to tell whom.
+    fn commit_queued(&mut self, up_to: u64) -> Vec<(Committed, Result<(), StoreError>)> {
+        let mut done = Vec::new();
+        while self.queued.front().is_some_and(|queued| queued.number <= up_to) && self.before_stall != Some(0)
+        {
+            let Some(Queued { life, batch, committed, .. }) = self.queued.pop_front() else { break };
+            let epoch = batch.epoch;
+            let result = self.commit(batch, life);
+            if let (Err(error), true) = (&result, epoch == self.epoch && life == self.life) {
+                self.void = Some(error.0.clone());
+            }
+            if let (Ok(()), Some(left)) = (&result, &mut self.before_stall) {
+                *left -= 1;
+                if *left == 0 && self.loses_answer {
+                    self.lost.push(committed);
+                    break;
+                }
+            }
+            done.push((committed, result));
+        }
+        done
     }
 
     fn change(&mut self, change: Change) {
@@ -111,11 +199,21 @@ impl Rows {
                 assert_eq!(before.map_or(0, |before| before.revision) + 1, request.revision, "{request:?}");
             }
             Change::RemoveRequest(id) => drop(self.requests.remove(&id)),
-            Change::PutTask(task) => {
-                let before = self.tasks.insert(task.id, task.clone());
-                assert_eq!(before.map_or(0, |before| before.revision) + 1, task.revision, "{task:?}");
-            }
-            Change::RemoveTask(id) => drop(self.tasks.remove(&id)),
+            Change::PutTask(task) => self.put_task(task),
+            Change::RemoveTask(id) => drop(self.ended.remove(&id)),
+        }
+    }
+}
+
+impl Rows {
+    fn put_task(&mut self, task: Arc<Task>) {
+        let before = self.live.remove(&task.id);
+        assert!(!self.ended.contains_key(&task.id), "it has ended: {task:?}");
+        assert_eq!(before.map_or(0, |before| before.revision) + 1, task.revision, "{task:?}");
+        if !task.status.phase.is_terminal() {
+            self.live.insert(task.id, task);
+        } else if !self.keep_no_history {
+            self.ended.insert(task.id, task);
         }
     }
 }
@@ -127,34 +225,50 @@ impl Store for MemoryStore {
             return ready(Err(error)).boxed();
         }
         rows.epoch += 1;
+        rows.void = None;
         let loaded = Loaded {
             epoch: rows.epoch,
             workers: rows.workers.values().map(|worker| Worker::clone(worker)).collect(),
             requests: rows.requests.values().map(|request| Request::clone(request)).collect(),
-            live_tasks: rows
-                .tasks
-                .values()
-                .filter(|task| !task.status.phase.is_terminal())
-                .map(|task| Task::clone(task))
-                .collect(),
+            live_tasks: rows.live.values().map(|task| Task::clone(task)).collect(),
             last_request: rows.last_request,
             last_place: rows.last_place,
-            last_event: rows.events.len() as u64,
+            last_event: rows.last_event,
         };
         ready(Ok(loaded)).boxed()
     }
 
     fn commit(&self, batch: Batch, committed: Committed) {
-        let result = self.rows.lock().commit(batch, self.life);
-        committed(result);
+        let (number, latency) = {
+            let mut rows = self.rows.lock();
+            rows.last_queued += 1;
+            let number = rows.last_queued;
+            rows.queued.push_back(Queued { number, life: self.life, batch, committed });
+            (number, rows.latency)
+        };
+        let rows = self.rows.clone();
+        let commit = move || {
+            let done = rows.lock().commit_queued(number);
+            for (committed, result) in done {
+                committed(result);
+            }
+        };
+        if latency.is_zero() {
+            commit();
+        } else {
+            tokio::spawn(async move {
+                tokio::time::sleep(latency).await;
+                commit();
+            });
+        }
     }
 
     fn tasks(&self, query: TaskQuery) -> BoxFuture<'static, Result<Vec<Task>, StoreError>> {
         let rows = self.rows.lock();
-        let tasks = rows
-            .tasks
-            .values()
-            .rev()
+        let mut tasks: Vec<&Arc<Task>> = rows.live.values().chain(rows.ended.values()).collect();
+        tasks.sort_unstable_by_key(|task| std::cmp::Reverse(task.id));
+        let tasks = tasks
+            .into_iter()
             .filter(|task| query.before.is_none_or(|before| task.id < before))
             .filter(|task| query.worker.is_none_or(|worker| task.spec.worker == worker))
             .filter(|task| query.request.is_none_or(|request| task.spec.request == Some(request)))
@@ -167,7 +281,9 @@ impl Store for MemoryStore {
     }
 
     fn task(&self, id: TaskId) -> BoxFuture<'static, Result<Option<Task>, StoreError>> {
-        ready(Ok(self.rows.lock().tasks.get(&id).map(|task| Task::clone(task)))).boxed()
+        let rows = self.rows.lock();
+        let task = rows.live.get(&id).or_else(|| rows.ended.get(&id)).map(|task| Task::clone(task));
+        ready(Ok(task)).boxed()
     }
 
     fn events(&self, query: EventQuery) -> BoxFuture<'static, Result<Vec<Event>, StoreError>> {

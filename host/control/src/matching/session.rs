@@ -13,6 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A question to the policy.
 pub(crate) struct Question {
+    /// Tells its answer from that of a question that was given up on.
+    pub(crate) number: u64,
     /// The changes tell everything from the beginning: open a new session for them.
     pub(crate) fresh: bool,
     pub(crate) ask: Ask,
@@ -20,6 +22,8 @@ pub(crate) struct Question {
 
 /// The policy's answer.
 pub(crate) struct Planned {
+    /// Of the question.
+    pub(crate) number: u64,
     pub(crate) policy: String,
     pub(crate) plan: Result<Plan, String>,
     /// What a newly opened policy says of itself.
@@ -41,12 +45,13 @@ pub(crate) async fn run(
 ) {
     let mut session = None;
     while let Some(question) = questions.recv().await {
+        let number = question.number;
         let planned = match tokio::time::timeout(PATIENCE, answer(&policies, &mut session, question)).await {
             Ok(planned) => planned,
             Err(_) => {
-                session = None;
+                let policy = session.take().map_or_else(unknown, |session| session.name());
                 let plan = Err(format!("the policy did not answer within {} s", PATIENCE.as_secs()));
-                Planned { policy: "policy".to_owned(), plan, info: None }
+                Planned { number, policy, plan, info: None }
             }
         };
         if planned.plan.is_err() {
@@ -64,7 +69,7 @@ async fn answer(
     session: &mut Option<Box<dyn Policy>>,
     question: Question,
 ) -> Planned {
-    let mut info = None;
+    let (number, mut info) = (question.number, None);
     if question.fresh {
         *session = None;
         match policies.open().await {
@@ -72,18 +77,22 @@ async fn answer(
                 info = Some(Info { own_keys: policy.own_keys(), max_candidates: policy.max_candidates() });
                 *session = Some(policy);
             }
-            Err(reason) => return Planned { policy: "policy".to_owned(), plan: Err(reason), info: None },
+            Err(reason) => return Planned { number, policy: unknown(), plan: Err(reason), info: None },
         }
     }
     match session {
         Some(policy) => {
             let name = policy.name();
-            Planned { policy: name, plan: policy.plan(question.ask).await, info }
+            Planned { number, policy: name, plan: policy.plan(question.ask).await, info }
         }
-        None => Planned {
-            policy: "policy".to_owned(),
-            plan: Err("the policy's session is over".to_owned()),
-            info: None,
-        },
+        None => {
+            let plan = Err("the policy's session is over".to_owned());
+            Planned { number, policy: unknown(), plan, info: None }
+        }
     }
+}
+
+/// How a policy is called that could not say its name.
+fn unknown() -> String {
+    "policy".to_owned()
 }

@@ -1,6 +1,6 @@
 //! What the policy was told: it hears only what changed, and everything again when its session is new.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use grove_domain::id::{RequestId, WorkerId};
@@ -16,7 +16,8 @@ const NEWS: usize = 100_000;
 #[derive(Default)]
 pub(crate) struct Told {
     requests: HashSet<RequestId>,
-    assigned: HashMap<WorkerId, Assignment>,
+    /// Ordered, so that the same farm is always told the same way.
+    assigned: BTreeMap<WorkerId, Assignment>,
     news: Vec<PolicyChange>,
 }
 
@@ -56,6 +57,11 @@ impl Told {
 
     pub(crate) fn started(&mut self, worker: WorkerId, assignment: Assignment) {
         self.push(PolicyChange::Started(assignment.clone()));
+        self.assigned.insert(worker, assignment);
+    }
+
+    /// The worker was assigned before this controller began: a new session hears of it with everything else.
+    pub(crate) fn occupied(&mut self, worker: WorkerId, assignment: Assignment) {
         self.assigned.insert(worker, assignment);
     }
 

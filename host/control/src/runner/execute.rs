@@ -14,6 +14,9 @@ use crate::ports::{Call, CallError, Driver, Reply, Target, Watch};
 
 /// Carries out a task. None when it was cancelled.
 pub(super) async fn execute(tools: &Tools, start: &Start, cancel: &CancellationToken) -> Option<TaskResult> {
+    if cancel.is_cancelled() {
+        return None;
+    }
     let timeout = Duration::try_from(start.task.spec.timeout).unwrap_or_default();
     let now = tools.clock.now();
     let watch = tools.live.begin(start.task.id, after(now, start.task.spec.timeout));
@@ -39,12 +42,18 @@ pub(super) async fn execute(tools: &Tools, start: &Start, cancel: &CancellationT
         Err(CallError::Failed { failure, .. }) => Err(failure),
         Err(CallError::Cancelled) => return None,
     };
-    Some(TaskResult {
-        task: start.task.id,
-        driver: start.worker.registration.driver.clone(),
-        outcome,
-        plugin_died,
-    })
+    Some(result_of(start, outcome, plugin_died))
+}
+
+/// The result of a task whose driver, or what adapts it, broke in a way that nobody foresaw.
+pub(super) fn panicked(start: &Start) -> TaskResult {
+    let reason = "the driver's side of the controller broke; its log says how".to_owned();
+    result_of(start, Err(Failure { kind: FailureKind::Plugin, reason }), true)
+}
+
+fn result_of(start: &Start, outcome: Result<Found, Failure>, plugin_died: bool) -> TaskResult {
+    let driver = start.worker.registration.driver.clone();
+    TaskResult { task: start.task.id, driver, outcome, plugin_died }
 }
 
 /// One task under way.
@@ -112,12 +121,15 @@ impl Work<'_> {
         let access = self.call_for_access("authorize", call).await?;
         self.watch.step("open tunnel");
         let target = (access.host.clone(), access.port);
+        // An earlier attempt on another worker may have left one open.
+        self.tools.tunnels.close(request.id).await;
+        // Not cancelled halfway: whoever superseded this task must be able to tell whether a tunnel is open.
         let opening = self.tools.tunnels.open(request.id, target, None);
-        let port = match until_cancelled(self.cancel, self.ends, opening).await {
+        let port = match tokio::time::timeout_at(self.ends, opening).await {
             Ok(port) => port.map_err(environment)?,
-            Err(cancelled) => {
+            Err(_) => {
                 self.tools.tunnels.close(request.id).await;
-                return Err(cancelled);
+                return Err(times_up());
             }
         };
         let opened =
@@ -168,10 +180,12 @@ async fn until_cancelled<T>(
     tokio::select! {
         biased;
         () = cancel.cancelled() => Err(CallError::Cancelled),
-        done = tokio::time::timeout_at(ends, work) => {
-            done.map_err(|_| environment("the task's time was up".to_owned()))
-        }
+        done = tokio::time::timeout_at(ends, work) => done.map_err(|_| times_up()),
     }
+}
+
+fn times_up() -> CallError {
+    environment("the task's time was up".to_owned())
 }
 
 fn start_driver(

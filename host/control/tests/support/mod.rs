@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use grove_control::fakes::{Behaviour, Fakes};
 use grove_control::{Controller, Settings, Want};
+use grove_domain::event::Event;
 use grove_domain::group::{Owner, OwnerGroups};
 use grove_domain::id::{RequestId, Uuid, WorkerId};
+use grove_domain::moment::Timestamp;
 use grove_domain::request::{self, Create, Request, Spec};
 use grove_domain::wants::{Term, Wants};
 use grove_domain::worker::{self, Edit, Registration, State, Worker};
@@ -94,6 +96,26 @@ impl Farm {
         self.controller.create_request("ann", wish(terms)).await.unwrap().id
     }
 
+    pub(crate) async fn create(&self, wish: Create) -> Arc<Request> {
+        self.controller.create_request("ann", wish).await.unwrap()
+    }
+
+    pub(crate) async fn close(&self, id: RequestId) -> Arc<Request> {
+        self.controller.close_request("ann", id, None, None).await.unwrap()
+    }
+
+    /// A worker with a running job.
+    pub(crate) async fn running(&self, number: u128) -> RequestId {
+        self.idle(number, &[]).await;
+        let id = self.ask(&[&format!("UUID={}", id(number))]).await;
+        self.request_is(id, request::State::InProgress).await;
+        id
+    }
+
+    pub(crate) async fn report_failure(&self, number: u128, reason: &str) -> Arc<Worker> {
+        self.controller.report_failure("board", id(number), reason.to_owned()).await.unwrap()
+    }
+
     pub(crate) fn worker(&self, number: u128) -> Arc<Worker> {
         self.controller.farm().worker(id(number)).unwrap().clone()
     }
@@ -103,7 +125,8 @@ impl Farm {
     }
 
     pub(crate) async fn worker_is(&self, number: u128, state: State) {
-        self.eventually(&format!("worker {number} is {state:?}"), || self.worker(number).state == state).await;
+        self.eventually(&format!("worker {number} is {state:?}"), || self.worker(number).state == state)
+            .await;
     }
 
     pub(crate) async fn request_is(&self, id: RequestId, state: request::State) {
@@ -125,51 +148,130 @@ impl Farm {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 
+    /// Time passes.
+    pub(crate) async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+        self.settle().await;
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.controller.clock().now()
+    }
+
+    /// How often a call was made on a worker.
+    pub(crate) fn calls(&self, number: u128) -> Vec<&'static str> {
+        let calls = self.fakes.drivers.calls();
+        calls.into_iter().filter(|(worker, _)| *worker == id(number)).map(|(_, call)| call).collect()
+    }
+
+    pub(crate) fn events(&self, kind: &str) -> Vec<Event> {
+        let events = self.fakes.store.all_events();
+        events.into_iter().filter(|event| event.kind == kind).collect()
+    }
+
     pub(crate) fn behave(&self, call: &str, behaviour: Behaviour) {
         self.fakes.drivers.behave(None, call, behaviour);
     }
 
-    /// What DESIGN calls "never", checked on what is stored.
+    /// What must never be, checked on what is stored.
     pub(crate) fn check_invariants(&self) {
-        let workers = self.fakes.store.workers();
-        let requests = self.fakes.store.requests();
-        let tasks = self.fakes.store.all_tasks();
+        self.check_rows();
+        for task in self.fakes.store.ended_tasks() {
+            assert!(task.status.ended.is_some(), "{task:?}");
+            assert!(task.status.steps.iter().all(|step| step.ended.is_some()), "{task:?}");
+        }
+        for (place, event) in self.fakes.store.all_events().iter().enumerate() {
+            assert_eq!(event.seq, place as u64 + 1, "events are a sequence without gaps");
+        }
+    }
+
+    /// The same without history, which only grows.
+    pub(crate) fn check_rows(&self) {
+        let workers: BTreeMap<_, _> =
+            self.fakes.store.workers().into_iter().map(|worker| (worker.id, worker)).collect();
         let mut on_worker = HashMap::new();
-        for request in &requests {
+        for request in self.fakes.store.requests() {
             if let Some(job) = &request.job {
                 assert_eq!(job.ended.is_some(), request.state.is_terminal(), "{request:?}");
+                assert!(job.ended.is_none() || job.access.private_key.is_none(), "a key outlives its job");
             }
+            assert!(request.reserved.is_none() || request.state == request::State::Waiting, "{request:?}");
             let holds = request.reserved.or(request.running_job().map(|job| job.worker));
             if let Some(worker) = holds {
                 let other = on_worker.insert(worker, request.id);
                 assert_eq!(other, None, "two requests on worker {worker}");
-                let row = workers.iter().find(|row| row.id == worker).unwrap();
+                let row = &workers[&worker];
                 assert_eq!(row.state, State::Running, "{request:?} on {row:?}");
                 let occupation = row.occupation.unwrap();
                 assert_eq!(occupation.request, request.id);
                 assert_eq!(occupation.opened, request.state == request::State::InProgress);
+                assert!(request.spec.owner.groups.may_use(row.groups()) || occupation.opened, "{request:?}");
             }
         }
-        for worker in &workers {
+        let mut live: HashMap<WorkerId, Vec<_>> = HashMap::new();
+        for task in self.fakes.store.live_tasks() {
+            assert_eq!(task.status.ended, None, "{task:?}");
+            live.entry(task.spec.worker).or_default().push((task.id, task.spec.kind));
+        }
+        for worker in workers.values() {
             assert_eq!(worker.state == State::Running, worker.occupation.is_some(), "{worker:?}");
             assert_eq!(worker.state == State::Running, on_worker.contains_key(&worker.id), "{worker:?}");
             assert!(worker.state != State::Failed || worker.reason.is_some(), "{worker:?}");
-            let live: Vec<_> = tasks
-                .iter()
-                .filter(|task| task.spec.worker == worker.id && !task.status.phase.is_terminal())
-                .map(|task| (task.id, task.spec.kind))
-                .collect();
-            assert_eq!(live, worker.task.into_iter().collect::<Vec<_>>(), "{worker:?}");
+            let own = live.remove(&worker.id).unwrap_or_default();
+            assert_eq!(own, worker.task.into_iter().collect::<Vec<_>>(), "{worker:?}");
             let must_have_task = matches!(worker.state, State::Prepare | State::Busy)
                 || worker.occupation.is_some_and(|occupation| !occupation.opened);
             assert!(!must_have_task || worker.task.is_some(), "nobody moves {worker:?}");
         }
-        for task in &tasks {
-            assert_eq!(task.status.phase.is_terminal(), task.status.ended.is_some(), "{task:?}");
-            let open = task.status.steps.iter().any(|step| step.ended.is_none());
-            assert!(!(task.status.phase.is_terminal() && open), "{task:?}");
-        }
+        assert!(live.is_empty(), "tasks of workers that are gone: {live:?}");
         assert!(self.fakes.drivers.most_active() <= 1, "two calls at once on one worker");
+    }
+
+    /// What holds besides once nothing is under way any more.
+    pub(crate) fn check_settled(&self) {
+        self.check_invariants();
+        let farm = self.controller.farm();
+        let stored: Vec<_> = self.fakes.store.workers();
+        assert_eq!(farm.workers().values().cloned().collect::<Vec<_>>(), stored, "memory is what is stored");
+        let requests = self.fakes.store.requests();
+        assert_eq!(farm.requests().iter().cloned().collect::<Vec<_>>(), requests, "memory is what is stored");
+        let mut jobs: Vec<_> = requests
+            .iter()
+            .filter_map(|request| Some((request.id, request.running_job()?.access.port)))
+            .collect();
+        let mut tunnels: Vec<_> = self.fakes.tunnels.open_now().into_iter().collect();
+        jobs.sort_unstable();
+        tunnels.sort_unstable();
+        assert_eq!(jobs, tunnels, "tunnels are open exactly as long as their jobs");
+        let now = self.controller.clock().now();
+        let idle: Vec<_> = stored.iter().filter(|worker| worker.state == State::Idle).collect();
+        for request in requests.iter().filter(|request| request.is_due(now)) {
+            let fits = |worker: &&&Arc<Worker>| {
+                request.spec.owner.groups.may_use(worker.groups())
+                    && request.spec.wants.matches(worker.capabilities.effective())
+            };
+            let unserved = idle.iter().find(fits);
+            assert_eq!(unserved, None, "nobody gives it to the waiting {request:?}");
+        }
+        self.check_positions();
+    }
+
+    /// Places in the queue against a model that sorts.
+    pub(crate) fn check_positions(&self) {
+        let farm = self.controller.farm();
+        let mut queue: Vec<_> = farm
+            .requests()
+            .iter()
+            .filter(|request| request.state == request::State::Waiting && request.reserved.is_none())
+            .collect();
+        queue.sort_by_key(|request| (request.priority, request.place));
+        assert_eq!(farm.waiting(), queue.len());
+        for (place, request) in queue.iter().enumerate() {
+            assert_eq!(farm.position(request), Some(place + 1), "{request:?}");
+        }
+        for request in farm.requests().iter().filter(|request| request.state.is_terminal()) {
+            assert_eq!(farm.position(request), None, "{request:?}");
+        }
     }
 }
 
