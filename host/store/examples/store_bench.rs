@@ -4,7 +4,8 @@
 //!
 //! The folder decides what an fsync costs: take one on the disk that matters. For each number of decisions in flight,
 //! the store commits one batch per request (what the dispatcher does), and a bare connection with the same tables and
-//! settings inserts the same rows, that many requests to a transaction. The ratio is store / bare.
+//! settings inserts the same rows, that many requests to a transaction. The ratio is store / bare. Processor time per
+//! request (of all threads; for the store also that of making the batches) tells more where the machine is busy.
 
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run should say why and stop")]
@@ -30,17 +31,68 @@ fn main() {
         eprintln!("name a folder on the disk to measure");
         std::process::exit(2);
     });
-    println!("{:>9} {:>12} {:>12} {:>6}", "in flight", "store/s", "bare/s", "ratio");
+    println!(
+        "{:>9} {:>12} {:>12} {:>6} {:>12} {:>12}",
+        "in flight", "store/s", "bare/s", "ratio", "store cpu us", "bare cpu us"
+    );
     for in_flight in [1, 16, 64, 1024] {
         let folder = tempfile::tempdir_in(&folder).unwrap();
         let bare = bare(&folder.path().join("bare"), in_flight);
         let store = through_store(&folder.path().join("store"), in_flight);
-        println!("{in_flight:>9} {store:>12.0} {bare:>12.0} {:>6.2}", store / bare);
+        println!(
+            "{in_flight:>9} {:>12.0} {:>12.0} {:>6.2} {:>12.1} {:>12.1}",
+            store.rate,
+            bare.rate,
+            store.rate / bare.rate,
+            store.processor_us,
+            bare.processor_us
+        );
     }
 }
 
+/// What one loop reached.
+struct Measured {
+    /// Requests per second.
+    rate: f64,
+    /// Processor time per request, in microseconds.
+    processor_us: f64,
+}
+
+/// A measurement that is going on.
+struct Measuring {
+    began: Instant,
+    processor: f64,
+}
+
+impl Measuring {
+    fn begin() -> Self {
+        Self { began: Instant::now(), processor: processor_seconds() }
+    }
+
+    fn goes_on(&self) -> bool {
+        self.began.elapsed() < FOR
+    }
+
+    fn end(self, requests: u32) -> Measured {
+        Measured {
+            rate: f64::from(requests) / self.began.elapsed().as_secs_f64(),
+            processor_us: (processor_seconds() - self.processor) / f64::from(requests) * 1e6,
+        }
+    }
+}
+
+/// Time on a processor of the threads that there are.
+fn processor_seconds() -> f64 {
+    let nanoseconds = |thread: std::io::Result<std::fs::DirEntry>| -> u64 {
+        let text = std::fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap();
+        text.split(' ').next().and_then(|first| first.parse().ok()).unwrap()
+    };
+    let total: u64 = std::fs::read_dir("/proc/self/task").unwrap().map(nanoseconds).sum();
+    Duration::from_nanos(total).as_secs_f64()
+}
+
 /// Requests per second with so many batches waiting for their commit at any time.
-fn through_store(folder: &Path, in_flight: u64) -> f64 {
+fn through_store(folder: &Path, in_flight: u64) -> Measured {
     let store = Store::open(folder, Settings::default()).unwrap();
     let epoch = store.load().unwrap().epoch;
     let (tell, told) = mpsc::channel();
@@ -48,19 +100,19 @@ fn through_store(folder: &Path, in_flight: u64) -> f64 {
         let tell = tell.clone();
         store.commit(decision(epoch, number), move |answer| tell.send(answer).unwrap());
     };
-    let began = Instant::now();
+    let measuring = Measuring::begin();
     (1..=in_flight).for_each(submit);
     let mut number = in_flight;
     let mut stored = 0;
-    while began.elapsed() < FOR {
+    while measuring.goes_on() {
         told.recv().unwrap().unwrap();
         stored += 1;
         number += 1;
         submit(number);
     }
-    let rate = f64::from(stored) / began.elapsed().as_secs_f64();
+    let measured = measuring.end(stored);
     (0..in_flight).for_each(|_| told.recv().unwrap().unwrap());
-    rate
+    measured
 }
 
 /// What a request of a real farm looks like.
@@ -106,7 +158,7 @@ const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0000000000000000000000000000000000000000000 ann@desk";
 
 /// Requests per second by one loop around SQLite: the same tables and settings, ready-made values.
-fn bare(folder: &Path, batch: u64) -> f64 {
+fn bare(folder: &Path, batch: u64) -> Measured {
     drop(Store::open(folder, Settings::default()).unwrap());
     let connection = Connection::open(folder.join("grove.db")).unwrap();
     connection
@@ -127,9 +179,9 @@ fn bare(folder: &Path, batch: u64) -> f64 {
     );
     let at = "2023-11-14T22:13:20.000000000Z";
     let none = None::<&str>;
-    let began = Instant::now();
-    let mut number = 0_i64;
-    while began.elapsed() < FOR {
+    let measuring = Measuring::begin();
+    let mut number = 0_u32;
+    while measuring.goes_on() {
         connection.execute_batch("BEGIN IMMEDIATE").unwrap();
         for _ in 0..batch {
             number += 1;
@@ -140,7 +192,5 @@ fn bare(folder: &Path, batch: u64) -> f64 {
         }
         connection.execute_batch("COMMIT").unwrap();
     }
-    #[expect(clippy::cast_precision_loss, reason = "a rate, for people")]
-    let rate = number as f64 / began.elapsed().as_secs_f64();
-    rate
+    measuring.end(number)
 }
