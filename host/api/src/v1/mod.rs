@@ -27,7 +27,8 @@ use route::Found;
 pub(crate) async fn handle(app: &App, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
     let origin = cors::has_origin(&head.headers);
-    let (action, mut response) = if head.method == Method::OPTIONS && origin {
+    let preflight = origin && head.method == Method::OPTIONS;
+    let (action, mut response) = if preflight {
         (Action::Unknown, cors::preflight(&head.headers))
     } else {
         match route::find(&head.method, &head.uri) {
@@ -48,7 +49,7 @@ pub(crate) async fn handle(app: &App, request: Request<Body>) -> Response {
     if head.method == Method::HEAD {
         response = without_body(response);
     }
-    cors::add(response.headers_mut(), origin);
+    cors::add(response.headers_mut(), origin && !preflight);
     app.metrics.count_v1(action, response.status());
     response
 }
