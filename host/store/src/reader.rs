@@ -83,7 +83,7 @@ impl Readers {
 
     /// Events, oldest first.
     pub(crate) fn events(&self, query: &EventQuery) -> Result<Vec<Event>, StoreError> {
-        let mut list = List::new("SELECT * FROM events".to_owned());
+        let mut list = List::new("SELECT * FROM events");
         list.only("subject =", query.subject.as_ref().map(Subject::to_string));
         list.only("kind =", query.kind.clone());
         list.only("seq >", Some(Count(query.after)));
@@ -146,8 +146,8 @@ struct List {
 }
 
 impl List {
-    fn new(sql: String) -> Self {
-        Self { sql, values: Vec::new() }
+    fn new(sql: &str) -> Self {
+        Self { sql: sql.to_owned(), values: Vec::new() }
     }
 
     fn only(&mut self, condition: &str, value: Option<impl ToSql + 'static>) {

@@ -10,6 +10,8 @@ pub(crate) use request::{put_request, request};
 pub(crate) use task::{put_task, task};
 pub(crate) use worker::{put_worker, worker};
 
+use std::sync::LazyLock;
+
 use grove_domain::id::{TaskId, Uuid, WorkerId};
 use grove_domain::moment::Timestamp;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Value, ValueRef};
@@ -21,36 +23,40 @@ use crate::error::StoreError;
 
 /// A table whose rows are entities with a revision.
 pub(crate) struct Table {
-    /// Its name.
-    pub(crate) name: &'static str,
-    /// Columns that every write sets; the last one is the revision.
-    pub(crate) written: &'static [&'static str],
-    /// Columns that only the first write sets; the first one is the identity.
-    pub(crate) fixed: &'static [&'static str],
+    insert: String,
+    update: String,
+    select: String,
 }
 
-pub(crate) const WORKERS: Table = worker::TABLE;
-pub(crate) const REQUESTS: Table = request::TABLE;
-pub(crate) const TASKS: Table = task::TABLE;
+pub(crate) static WORKERS: LazyLock<Table> = LazyLock::new(worker::table);
+pub(crate) static REQUESTS: LazyLock<Table> = LazyLock::new(request::table);
+pub(crate) static TASKS: LazyLock<Table> = LazyLock::new(task::table);
 
 impl Table {
-    fn columns(&self) -> String {
-        [self.written, self.fixed].concat().join(", ")
+    /// `written` columns are set by every write, the last of them is the revision; `fixed` ones are set by the first
+    /// write only, the first of them is the identity.
+    fn new(name: &str, written: &[&str], fixed: &[&str]) -> Self {
+        let columns = [written, fixed].concat();
+        let (list, marks) = (columns.join(", "), vec!["?"; columns.len()].join(", "));
+        let sets: Vec<String> = written.iter().map(|column| format!("{column} = ?")).collect();
+        Self {
+            insert: format!("INSERT INTO {name} ({list}) VALUES ({marks})"),
+            update: format!("UPDATE {name} SET {} WHERE id = ? AND revision = ?", sets.join(", ")),
+            select: format!("SELECT {list} FROM {name}"),
+        }
     }
 
-    pub(crate) fn insert(&self) -> String {
-        let marks = vec!["?"; self.written.len() + self.fixed.len()].join(", ");
-        format!("INSERT INTO {} ({}) VALUES ({marks})", self.name, self.columns())
+    pub(crate) fn insert(&self) -> &str {
+        &self.insert
     }
 
-    /// Binds like [`Self::insert`] up to the identity, then the revision before.
-    pub(crate) fn update(&self) -> String {
-        let sets: Vec<String> = self.written.iter().map(|column| format!("{column} = ?")).collect();
-        format!("UPDATE {} SET {} WHERE id = ? AND revision = ?", self.name, sets.join(", "))
+    /// Takes what [`Self::insert`] takes up to the identity, then the revision before.
+    pub(crate) fn update(&self) -> &str {
+        &self.update
     }
 
-    pub(crate) fn select(&self) -> String {
-        format!("SELECT {} FROM {}", self.columns(), self.name)
+    pub(crate) fn select(&self) -> &str {
+        &self.select
     }
 }
 

@@ -16,29 +16,30 @@ use serde::{Deserialize, Serialize};
 use super::{At, Binder, Cells, Count, Id, Table};
 use crate::error::StoreError;
 
-pub(super) const TABLE: Table = Table {
-    name: "requests",
-    written: &[
-        "state",
-        "since",
-        "priority",
-        "place",
-        "valid_after",
-        "valid_after_offset",
-        "deadline",
-        "deadline_offset",
-        "reserved",
-        "reason",
-        "job_worker",
-        "job_opened",
-        "job_timeout",
-        "job_prolongs",
-        "job_access",
-        "job_ended",
-        "revision",
-    ],
-    fixed: &["id", "created", "spec"],
-};
+const WRITTEN: &[&str] = &[
+    "state",
+    "since",
+    "priority",
+    "place",
+    "valid_after",
+    "valid_after_offset",
+    "deadline",
+    "deadline_offset",
+    "reserved",
+    "reason",
+    "job_worker",
+    "job_opened",
+    "job_timeout",
+    "job_prolongs",
+    "job_access",
+    "job_ended",
+    "revision",
+];
+const FIXED: &[&str] = &["id", "created", "spec"];
+
+pub(super) fn table() -> Table {
+    Table::new("requests", WRITTEN, FIXED)
+}
 
 /// Binds the insert of a first revision, or the update of a later one.
 pub(crate) fn put_request(row: &mut Binder<'_, '_>, request: &Request) -> rusqlite::Result<()> {
@@ -63,7 +64,7 @@ pub(crate) fn put_request(row: &mut Binder<'_, '_>, request: &Request) -> rusqli
     row.json(&SpecRow::from(&*request.spec))
 }
 
-/// Reads [`TABLE`]'s select.
+/// Reads a row of the table's select.
 pub(crate) fn request(row: &Row<'_>) -> Result<Request, StoreError> {
     let mut cells = Cells::new(row, "request");
     Ok(Request {

@@ -12,11 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::{At, Binder, Cells, Count, Id, Table};
 use crate::error::StoreError;
 
-pub(super) const TABLE: Table = Table {
-    name: "tasks",
-    written: &["phase", "steps", "progress", "note", "error", "started", "ended", "deadline", "revision"],
-    fixed: &["id", "kind", "worker", "generation", "request", "driver", "timeout", "queued"],
-};
+const WRITTEN: &[&str] =
+    &["phase", "steps", "progress", "note", "error", "started", "ended", "deadline", "revision"];
+const FIXED: &[&str] = &["id", "kind", "worker", "generation", "request", "driver", "timeout", "queued"];
+
+pub(super) fn table() -> Table {
+    Table::new("tasks", WRITTEN, FIXED)
+}
 
 /// Binds the insert of a first revision, or the update of a later one.
 pub(crate) fn put_task(row: &mut Binder<'_, '_>, task: &Task) -> rusqlite::Result<()> {
@@ -44,7 +46,7 @@ pub(crate) fn put_task(row: &mut Binder<'_, '_>, task: &Task) -> rusqlite::Resul
     row.put(At(spec.queued))
 }
 
-/// Reads [`TABLE`]'s select.
+/// Reads a row of the table's select.
 pub(crate) fn task(row: &Row<'_>) -> Result<Task, StoreError> {
     let mut cells = Cells::new(row, "task");
     let status = TaskStatus {

@@ -13,37 +13,38 @@ use serde::{Deserialize, Serialize};
 use super::{At, Binder, Cells, Count, Id, Table};
 use crate::error::StoreError;
 
-pub(super) const TABLE: Table = Table {
-    name: "workers",
-    written: &[
-        "state",
-        "since",
-        "reason",
-        "driver",
-        "driver_config",
-        "agent",
-        "introspected",
-        "admin",
-        "groups",
-        "host",
-        "notes",
-        "health_ok",
-        "health_checked_at",
-        "health_note",
-        "access",
-        "occupied_by",
-        "occupation_opened",
-        "task",
-        "task_kind",
-        "relapses",
-        "attempts",
-        "recheck_at",
-        "quarantined",
-        "generation",
-        "revision",
-    ],
-    fixed: &["id"],
-};
+const WRITTEN: &[&str] = &[
+    "state",
+    "since",
+    "reason",
+    "driver",
+    "driver_config",
+    "agent",
+    "introspected",
+    "admin",
+    "groups",
+    "host",
+    "notes",
+    "health_ok",
+    "health_checked_at",
+    "health_note",
+    "access",
+    "occupied_by",
+    "occupation_opened",
+    "task",
+    "task_kind",
+    "relapses",
+    "attempts",
+    "recheck_at",
+    "quarantined",
+    "generation",
+    "revision",
+];
+const FIXED: &[&str] = &["id"];
+
+pub(super) fn table() -> Table {
+    Table::new("workers", WRITTEN, FIXED)
+}
 
 /// Binds the insert of a first revision, or the update of a later one.
 pub(crate) fn put_worker(row: &mut Binder<'_, '_>, worker: &Worker) -> rusqlite::Result<()> {
@@ -80,7 +81,7 @@ pub(crate) fn put_worker(row: &mut Binder<'_, '_>, worker: &Worker) -> rusqlite:
     Ok(())
 }
 
-/// Reads [`TABLE`]'s select.
+/// Reads a row of the table's select.
 pub(crate) fn worker(row: &Row<'_>) -> Result<Worker, StoreError> {
     let mut cells = Cells::new(row, "worker");
     let id = WorkerId(row.get::<_, Id>("id")?.0);

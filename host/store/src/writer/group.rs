@@ -49,14 +49,18 @@ fn write<'b>(
     batches: impl Iterator<Item = &'b Batch>,
 ) -> Result<Last, Failed> {
     let broken = |error: rusqlite::Error| Failed::all(StoreError::from(error).into());
-    let mut group = Group::new(connection, last).map_err(broken)?;
-    connection.execute_batch("BEGIN IMMEDIATE").map_err(broken)?;
+    let mut group = Group::new(connection, last);
+    run(connection, "BEGIN IMMEDIATE").map_err(broken)?;
     for (nth, batch) in batches.enumerate() {
         group.batch(batch).map_err(|error| Failed { nth: Some(nth), error })?;
     }
     group.keep_numbers().map_err(broken)?;
-    connection.execute_batch("COMMIT").map_err(|error| Failed::all(not_committed(connection, error)))?;
+    run(connection, "COMMIT").map_err(|error| Failed::all(not_committed(connection, error)))?;
     Ok(group.last)
+}
+
+fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
 }
 
 /// A commit is refused where a request holds a worker that does not hold it: finds out which.
@@ -72,30 +76,54 @@ fn not_committed(connection: &Connection, error: rusqlite::Error) -> CommitError
     }
 }
 
-/// The statements of a group, prepared once, and what it has numbered so far.
+/// What a group has at hand, and what it has numbered so far.
 struct Group<'c> {
     workers: Rows<'c>,
     requests: Rows<'c>,
     tasks: Rows<'c>,
-    events: CachedStatement<'c>,
+    events: Ready<'c>,
     connection: &'c Connection,
     last: Last,
     /// Whether a row that bore a highest number may be gone.
     removed: bool,
 }
 
+/// A statement that the group looks up once, when it first needs it.
+struct Ready<'c> {
+    sql: &'static str,
+    statement: Option<CachedStatement<'c>>,
+}
+
+impl<'c> Ready<'c> {
+    fn new(sql: &'static str) -> Self {
+        Self { sql, statement: None }
+    }
+
+    fn write(
+        &mut self,
+        connection: &'c Connection,
+        bind: impl FnOnce(&mut Binder<'_, 'c>) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<usize> {
+        let statement = match &mut self.statement {
+            Some(statement) => statement,
+            none => none.insert(connection.prepare_cached(self.sql)?),
+        };
+        let mut row = Binder::new(statement);
+        bind(&mut row)?;
+        row.run()
+    }
+}
+
 /// The statements that write one table.
 struct Rows<'c> {
-    insert: CachedStatement<'c>,
-    update: CachedStatement<'c>,
+    insert: Ready<'c>,
+    update: Ready<'c>,
+    connection: &'c Connection,
 }
 
 impl<'c> Rows<'c> {
-    fn new(connection: &'c Connection, table: &Table) -> rusqlite::Result<Self> {
-        Ok(Self {
-            insert: connection.prepare_cached(&table.insert())?,
-            update: connection.prepare_cached(&table.update())?,
-        })
+    fn new(connection: &'c Connection, table: &'static Table) -> Self {
+        Self { insert: Ready::new(table.insert()), update: Ready::new(table.update()), connection }
     }
 
     /// Writes one row over the revision before it.
@@ -106,23 +134,21 @@ impl<'c> Rows<'c> {
         what: impl Fn() -> String,
     ) -> Result<(), CommitError> {
         let statement = if revision <= 1 { &mut self.insert } else { &mut self.update };
-        let mut row = Binder::new(statement);
-        let written = bind(&mut row).and_then(|()| row.run());
-        one_row(written, what)
+        one_row(statement.write(self.connection, bind), what)
     }
 }
 
 impl<'c> Group<'c> {
-    fn new(connection: &'c Connection, last: Last) -> rusqlite::Result<Self> {
-        Ok(Self {
-            workers: Rows::new(connection, &WORKERS)?,
-            requests: Rows::new(connection, &REQUESTS)?,
-            tasks: Rows::new(connection, &TASKS)?,
-            events: connection.prepare_cached("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?,
+    fn new(connection: &'c Connection, last: Last) -> Self {
+        Self {
+            workers: Rows::new(connection, &WORKERS),
+            requests: Rows::new(connection, &REQUESTS),
+            tasks: Rows::new(connection, &TASKS),
+            events: Ready::new("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)"),
             connection,
             last,
             removed: false,
-        })
+        }
     }
 
     fn batch(&mut self, batch: &Batch) -> Result<(), CommitError> {
@@ -170,8 +196,7 @@ impl<'c> Group<'c> {
         if event.seq != expected {
             return Err(CommitError::Gap { expected, found: event.seq });
         }
-        let mut row = Binder::new(&mut self.events);
-        let written = put_event(&mut row, event).and_then(|()| row.run());
+        let written = self.events.write(self.connection, |row| put_event(row, event));
         one_row(written, || format!("event {}", event.seq))?;
         self.last.event = expected;
         Ok(())
