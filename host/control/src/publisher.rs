@@ -78,11 +78,15 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) async fn run(self, mut sealed: mpsc::UnboundedReceiver<Sealed>) {
+        // The load whose turns are void since one of them was refused, and why.
+        let mut void = None;
         // Unbounded only in type: the dispatcher seals no more turns than it allows in flight.
         while let Some(turn) = sealed.recv().await {
-            let stored = match turn.committed {
-                None => Ok(()),
-                Some(committed) => match committed.await {
+            let stored = match (&void, turn.committed) {
+                // Also a turn that wrote nothing: it was decided on something that is not stored.
+                (Some((epoch, error)), _) if *epoch == turn.epoch => Err(StoreError::clone(error)),
+                (_, None) => Ok(()),
+                (_, Some(committed)) => match committed.await {
                     Ok(result) => result,
                     Err(_) => Err(StoreError("the store went away".to_owned())),
                 },
@@ -90,6 +94,7 @@ impl Publisher {
             match stored {
                 Ok(()) => self.publish(turn.farm, turn.effects, turn.answers, turn.events),
                 Err(error) => {
+                    void = Some((turn.epoch, error.clone()));
                     for answer in turn.answers {
                         answer(Err(Refused::Unavailable(error.0.clone())));
                     }

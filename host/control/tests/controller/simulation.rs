@@ -1,1 +1,450 @@
-//! simulation
+//! Lives of a farm, at random but from a seed: boards, users, admins, broken drivers, hostile policies, a store that
+//! refuses or hangs, crashes, clocks that jump. After every step the rows must make sense; when everything is well
+//! again, nobody may have been forgotten.
+//!
+//! `GROVE_SEED=7 cargo test -p grove-control simulation` plays one seed again; `GROVE_LIVES=10000` plays so many.
+
+use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fastrand::Rng;
+use grove_control::fakes::{Behaviour, Mood};
+use grove_control::ports::{Ask, Assignment, Plan, Wait};
+use grove_control::settings::{Caps, Timeouts};
+use grove_control::{Controller, Settings, Want};
+use grove_domain::event::Event;
+use grove_domain::group::OwnerGroups;
+use grove_domain::id::RequestId;
+use grove_domain::moment::{Moment, SignedDuration, after};
+use grove_domain::request::{Create, Request, State};
+use grove_domain::worker::{Edit, FailureKind, Rules, Worker};
+
+use crate::support::{Farm, id, registration, wish};
+
+const WORKERS: u128 = 6;
+const STEPS: usize = 260;
+
+struct World {
+    rng: Rng,
+    farm: Farm,
+    /// Requests as last seen: what has ended must stay as it is.
+    seen: HashMap<RequestId, Arc<Request>>,
+    stalls: bool,
+}
+
+/// Plays one life; the history it left.
+fn play(seed: u64) -> Vec<Event> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.unwrap().block_on(async {
+        let mut rng = Rng::with_seed(seed);
+        let settings = Settings {
+            refuse_unsatisfiable: rng.u8(0..4) == 0,
+            caps: Caps {
+                demands_per_round: if rng.bool() { 2 } else { 4096 },
+                live_requests: 40,
+                ..Caps::default()
+            },
+            timeouts: Timeouts { prepare: Duration::from_secs(20), ..Timeouts::default() },
+            check_interval: SignedDuration::from_secs(30),
+            rules: Rules {
+                relapses: 2,
+                recheck_first: SignedDuration::from_secs(5),
+                recheck_max: SignedDuration::from_secs(40),
+            },
+            ..Settings::default()
+        };
+        let farm = Farm::with(settings).await;
+        let mut world = World { rng, farm, seen: HashMap::new(), stalls: false };
+        for _ in 0..STEPS {
+            world.step().await;
+            world.check();
+            if world.rng.u8(0..40) == 0 {
+                world.all_is_well().await;
+            }
+        }
+        world.all_is_well().await;
+        world.farm.fakes.store.all_events()
+    })
+}
+
+impl World {
+    fn number(&mut self) -> u128 {
+        self.rng.u128(1..=WORKERS)
+    }
+
+    fn some_request(&mut self) -> RequestId {
+        let last = self.farm.fakes.store.requests().last().map_or(0, |request| request.id.0);
+        let running = self.farm.controller.farm();
+        let running: Vec<_> =
+            running.requests().iter().filter(|request| request.running_job().is_some()).collect();
+        if !running.is_empty() && self.rng.bool() {
+            return running[self.rng.usize(0..running.len())].id;
+        }
+        // Mostly of the newest, which are alive.
+        let back = self.rng.u64(0..12);
+        RequestId(last.saturating_sub(back).max(1))
+    }
+
+    async fn step(&mut self) {
+        let controller = self.farm.controller.clone();
+        let number = self.number();
+        let worker = id(number);
+        let request = self.some_request();
+        match self.rng.u8(0..100) {
+            0..8 => {
+                let capabilities = [("board", if number % 2 == 0 { "pi" } else { "x86" })];
+                let extra = [("board", "pi"), ("camera", "1")];
+                let capabilities = if self.rng.u8(0..5) == 0 { &extra[..] } else { &capabilities[..] };
+                let registration = registration(capabilities);
+                let groups = (number % 3 == 0).then(|| vec![format!("g{}", number % 2)]);
+                let edit = Edit { groups: Some(groups), ..Edit::default() };
+                self.run(async move {
+                    let answer = controller.register("board", worker, registration, edit, None).await;
+                    answer.map(|(worker, _)| Row::Worker(worker)).ok()
+                })
+                .await;
+            }
+            8..22 => {
+                let force = self.rng.bool();
+                self.moves(controller, number, Want::Idle { force }).await;
+            }
+            22..26 => {
+                let want = Want::Maintenance { rerun: self.rng.bool(), interrupt: self.rng.bool() };
+                self.moves(controller, number, want).await;
+            }
+            26..28 => {
+                let force = self.rng.bool();
+                self.run(async move {
+                    let _ = controller.deregister("admin", worker, force, None).await;
+                    None
+                })
+                .await;
+            }
+            28..32 => {
+                self.run(async move {
+                    let answer = controller.report_failure("board", worker, "smoke".to_owned()).await;
+                    answer.ok().map(Row::Worker)
+                })
+                .await;
+            }
+            32..50 => {
+                let wish = self.wish();
+                self.run(async move { controller.create_request("ann", wish).await.ok().map(Row::Request) })
+                    .await;
+            }
+            50..56 => {
+                self.run(async move {
+                    controller.close_request("ann", request, None, None).await.ok().map(Row::Request)
+                })
+                .await;
+            }
+            56..59 => {
+                let length = self.rng.bool().then(|| SignedDuration::from_secs(self.rng.i64(1..600)));
+                self.run(async move {
+                    controller.prolong("ann", request, length, None).await.ok().map(Row::Request)
+                })
+                .await;
+            }
+            59..62 => self.update(controller, request).await,
+            62..64 => {
+                self.run(async move { controller.heartbeat(request).await.ok().map(Row::Request) }).await;
+            }
+            64..67 => {
+                if let Some(task) = controller.farm().tasks().keys().min().copied() {
+                    self.run(async move {
+                        let _ = controller.cancel_task("admin", task).await;
+                        None
+                    })
+                    .await;
+                }
+            }
+            67..82 => self.driver_changes(),
+            82..86 => self.policy_changes().await,
+            86..90 => self.store_changes(),
+            90..92 => self.crash().await,
+            92..94 => {
+                let by = self.rng.i64(-600..4000);
+                self.farm.fakes.clock.jump(SignedDuration::from_secs(by));
+            }
+            94..95 => {
+                let broken = self.rng.bool();
+                self.farm.fakes.tunnels.break_with(broken.then_some("out of ports"));
+                self.farm.fakes.keys.break_with((!broken && self.rng.bool()).then_some("no entropy"));
+            }
+            95..96 => {
+                let port = self.farm.fakes.tunnels.open_now().values().min().copied();
+                if let Some(port) = port {
+                    self.farm.fakes.tunnels.take_port(port);
+                }
+            }
+            _ => {
+                let seconds = self.rng.u64(1..90);
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+            }
+        }
+        let pause = Duration::from_millis(self.rng.u64(0..4) * self.rng.u64(0..20));
+        tokio::time::sleep(pause).await;
+    }
+
+    /// Lets a caller ask, and waits for its answer or not. What was answered must be stored.
+    async fn run(&mut self, asks: impl Future<Output = Option<Row>> + Send + 'static) {
+        let asks = tokio::spawn(tokio::time::timeout(Duration::from_secs(120), asks));
+        if self.stalls || self.rng.u8(0..3) == 0 {
+            return;
+        }
+        match asks.await.unwrap().expect("every caller gets an answer") {
+            None => {}
+            Some(Row::Worker(worker)) => {
+                let stored = self.farm.fakes.store.workers();
+                let row = stored.iter().find(|row| row.id == worker.id).expect("what was answered is stored");
+                assert!(row.revision >= worker.revision, "{worker:?} was answered, stored is {row:?}");
+            }
+            Some(Row::Request(request)) => {
+                let stored = self.farm.fakes.store.requests();
+                let row =
+                    stored.iter().find(|row| row.id == request.id).expect("what was answered is stored");
+                assert!(row.revision >= request.revision, "{request:?} was answered, stored is {row:?}");
+            }
+        }
+    }
+
+    async fn moves(&mut self, controller: Controller, number: u128, want: Want) {
+        self.run(async move {
+            controller.move_worker("admin", id(number), want, None).await.ok().map(Row::Worker)
+        })
+        .await;
+    }
+
+    async fn update(&mut self, controller: Controller, request: RequestId) {
+        let now = self.farm.now();
+        let mut moment = |from: i64, to: i64| {
+            let at = after(now, SignedDuration::from_secs(self.rng.i64(from..to)));
+            self.rng.bool().then(|| Moment::utc(at))
+        };
+        let (valid_after, deadline) = (moment(-10, 60), moment(-10, 4000));
+        let priority = self.rng.bool().then(|| self.rng.u8(1..18));
+        self.run(async move {
+            let update = controller.update_request("ann", request, priority, valid_after, deadline, None);
+            update.await.ok().map(Row::Request)
+        })
+        .await;
+    }
+
+    fn wish(&mut self) -> Create {
+        let wants =
+            [&[][..], &["board=pi"], &["board=x86"], &["camera"], &["!camera", "board=pi"], &["laser"]];
+        let mut wish = wish(wants[self.rng.usize(0..wants.len())]);
+        wish.priority = self.rng.u8(1..=16);
+        if self.rng.u8(0..3) == 0 {
+            wish.spec.owner.groups = OwnerGroups::Some(vec![format!("g{}", self.rng.u8(0..3))]);
+        }
+        if self.rng.bool() {
+            wish.spec.keys.clear();
+        }
+        let now = self.farm.now();
+        let some = SignedDuration::from_secs(self.rng.i64(1..120));
+        match self.rng.u8(0..6) {
+            0 => wish.valid_after = Some(Moment::utc(after(now, some))),
+            1 => wish.deadline = Some(Moment::utc(after(now, some))),
+            2 => wish.spec.length = Some(some * 3),
+            3 => wish.spec.heartbeat = Some(SignedDuration::from_secs(10)),
+            _ => {}
+        }
+        wish
+    }
+
+    fn driver_changes(&mut self) {
+        let calls = ["prepare", "check", "authorize", "revoke", "maintain", "cleanup"];
+        let kind = FailureKind::ALL[self.rng.usize(0..FailureKind::ALL.len())];
+        let behaviour = match self.rng.u8(0..10) {
+            0..4 => Behaviour::Instant,
+            4..6 => Behaviour::After(Duration::from_millis(self.rng.u64(0..3000))),
+            6 => Behaviour::Fail(kind, "the driver says no".to_owned()),
+            7 => Behaviour::Die("trap".to_owned()),
+            8 => Behaviour::Hang,
+            _ => Behaviour::Unwell("fever".to_owned()),
+        };
+        let call = match behaviour {
+            Behaviour::Unwell(_) => "check",
+            _ => calls[self.rng.usize(0..calls.len())],
+        };
+        let worker = self.rng.bool().then(|| id(self.number()));
+        self.farm.fakes.drivers.behave(worker, call, behaviour);
+    }
+
+    async fn policy_changes(&mut self) {
+        let policies = &self.farm.fakes.policies;
+        policies.mood(Mood::Willing);
+        policies.script(None);
+        match self.rng.u8(0..6) {
+            0 => policies.mood(Mood::Silent),
+            1 => policies.mood(Mood::Closed("no such policy".to_owned())),
+            2 => policies.script(Some(Arc::new(|_| Err("trap".to_owned())))),
+            3 => {
+                let rng = Mutex::new(self.rng.fork());
+                policies.script(Some(Arc::new(move |ask| Ok(hostile(&mut rng.lock().unwrap(), ask)))));
+            }
+            4 => policies.info(&["board"], 0),
+            _ => policies.info(&[], self.rng.usize(0..3)),
+        }
+        if self.rng.bool() && !self.stalls {
+            self.farm.controller.policy_changed().await;
+        }
+    }
+
+    fn store_changes(&mut self) {
+        let store = &self.farm.fakes.store;
+        match self.rng.u8(0..4) {
+            0 => store.break_with(Some("disk full")),
+            1 => store.take(Duration::from_millis(self.rng.u64(0..40))),
+            _ => {
+                store.break_with(None);
+                store.take(Duration::ZERO);
+            }
+        }
+    }
+
+    /// The process dies, sometimes between the disk and the answer.
+    async fn crash(&mut self) {
+        if self.rng.bool() && !self.stalls {
+            self.farm.fakes.store.stall_after(self.rng.u64(1..8), self.rng.bool());
+            self.stalls = true;
+            return;
+        }
+        self.farm.fakes.store.break_with(None);
+        self.farm.crash_and_restart().await;
+        self.stalls = false;
+    }
+
+    fn check(&mut self) {
+        self.farm.check_rows();
+        let requests = self.farm.fakes.store.requests();
+        for (place, request) in requests.iter().enumerate() {
+            assert_eq!(request.id.0, place as u64 + 1, "numbers go on without gaps");
+            if let Some(seen) = self.seen.insert(request.id, request.clone()) {
+                assert!(!seen.state.is_terminal() || seen == *request, "it had ended: {seen:?} {request:?}");
+                assert!(seen.state != State::InProgress || request.state != State::Waiting, "{request:?}");
+            }
+        }
+    }
+
+    /// Everything works again, and some time passes: now nothing may be left lying.
+    async fn all_is_well(&mut self) {
+        let fakes = self.farm.fakes.clone();
+        fakes.store.break_with(None);
+        if self.stalls {
+            self.farm.crash_and_restart().await;
+            self.stalls = false;
+        }
+        fakes.store.take(Duration::ZERO);
+        fakes.tunnels.break_with(None);
+        fakes.keys.break_with(None);
+        fakes.policies.mood(Mood::Willing);
+        fakes.policies.script(None);
+        fakes.policies.info(&[], 0);
+        for call in ["prepare", "check", "authorize", "revoke", "maintain", "cleanup"] {
+            for number in 1..=WORKERS {
+                fakes.drivers.behave(Some(id(number)), call, Behaviour::Instant);
+            }
+            fakes.drivers.behave(None, call, Behaviour::Instant);
+        }
+        self.farm.controller.policy_changed().await;
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        self.farm.settle().await;
+        assert_eq!(self.farm.controller.trouble(), None);
+        self.check();
+        self.farm.check_settled();
+    }
+}
+
+enum Row {
+    Worker(Arc<Worker>),
+    Request(Arc<Request>),
+}
+
+/// A plan that breaks whatever rule it can.
+fn hostile(rng: &mut Rng, ask: &Ask) -> Plan {
+    let mut plan = Plan::default();
+    for (request, set) in &ask.demands {
+        let candidates = &ask.candidate_sets[*set as usize];
+        let reason = "because".to_owned();
+        let (request, worker) = match rng.u8(0..6) {
+            0 => (RequestId(rng.u64(0..200)), candidates[0]),
+            1 => (*request, rng.u32(0..20)),
+            2 => {
+                plan.waits.push(Wait { request: *request, reason, until: None });
+                continue;
+            }
+            3 => continue,
+            _ => (*request, candidates[rng.usize(0..candidates.len())]),
+        };
+        plan.assignments.push(Assignment { request, worker, score: 0, reason });
+    }
+    plan.wake_at = rng.bool().then_some(ask.now);
+    plan
+}
+
+fn play_all(seeds: impl Iterator<Item = u64>) {
+    if let Ok(seed) = std::env::var("GROVE_SEED") {
+        play(seed.parse().expect("GROVE_SEED is a number"));
+        return;
+    }
+    for seed in seeds {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| play(seed))) {
+            eprintln!("again with: GROVE_SEED={seed} cargo test -p grove-control simulation");
+            resume_unwind(panic);
+        }
+    }
+}
+
+fn lives() -> u64 {
+    std::env::var("GROVE_LIVES").map_or(400, |lives| lives.parse().expect("GROVE_LIVES is a number"))
+}
+
+#[test]
+fn many_lives_of_even_seeds() {
+    play_all((0..lives()).step_by(2));
+}
+
+#[test]
+fn many_lives_of_odd_seeds() {
+    play_all((1..lives()).step_by(2));
+}
+
+#[test]
+fn a_seed_tells_the_whole_life() {
+    let kinds = |seed| {
+        let events = play(seed);
+        let mut kinds = BTreeMap::new();
+        for event in &events {
+            *kinds.entry(event.kind.clone()).or_insert(0) += 1;
+        }
+        (events, kinds)
+    };
+    let mut all = BTreeMap::new();
+    for seed in 1000..1010 {
+        let (first, kinds_seen) = kinds(seed);
+        assert_eq!(first, kinds(seed).0, "seed {seed} played twice");
+        for (kind, count) in kinds_seen {
+            *all.entry(kind).or_insert(0) += count;
+        }
+    }
+    // A life in which nothing happens proves nothing.
+    for kind in [
+        "worker.state",
+        "request.state",
+        "request.reserved",
+        "request.requeued",
+        "task.ended",
+        "plugin.failed",
+        "policy.failed",
+        "policy.refused",
+        "farm.reloaded",
+        "worker.quarantined",
+        "job.prolonged",
+    ] {
+        assert!(all.contains_key(kind), "{kind} never happened: {all:?}");
+    }
+}
