@@ -122,6 +122,14 @@ struct Site {
     tasks: TaskTracker,
 }
 
+/// The public key line of the private key in this file, which is made when it is not there: the identity of a
+/// supervisor's user, or a host key.
+pub fn identity(path: &Path) -> Result<String, BoardError> {
+    let broken = |reason| BoardError::HostKey { path: path.to_owned(), reason };
+    let key = host_key::load_or_make(path).map_err(broken)?;
+    key.public_key().to_openssh().map_err(|error| broken(error.to_string()))
+}
+
 impl Board {
     /// Makes what is missing, and listens.
     pub async fn start(settings: BoardSettings) -> Result<Board, BoardError> {

@@ -18,6 +18,7 @@ use house::House;
 
 /// Runs the controller.
 #[derive(Debug, clap::Args)]
+#[group(id = "serve")]
 pub(crate) struct Args {
     /// Configuration file (TOML); every setting has a default
     #[arg(long, env = "GROVE_CONFIG", value_name = "FILE")]
@@ -40,7 +41,8 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    fn config(self) -> anyhow::Result<Config> {
+    /// File and flags together, checked.
+    pub(crate) fn config(self) -> anyhow::Result<Config> {
         let mut config = match &self.config {
             Some(file) => Config::read(file)?,
             None => Config::default(),
@@ -83,6 +85,14 @@ pub(crate) fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("GROVE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Set already only when this process served before.
+    let _ = subscriber.try_init();
+}
+
+/// Only what is amiss, for a terminal that has other things to show.
+pub(crate) fn log_only_warnings() {
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(std::io::stderr);
     // Set already only when this process served before.
     let _ = subscriber.try_init();
 }

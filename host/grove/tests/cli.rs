@@ -1,1 +1,19 @@
-//! The command line, as its users meet it.
+//! The command line, as its users meet it. Every verb has a file of its own, the twin of the one that carries it out.
+
+#![allow(unreachable_pub, dead_code, reason = "helpers are shared by the files of this binary")]
+
+#[path = "../../client/tests/canned/mod.rs"]
+mod canned;
+mod kit;
+
+mod test_completions_command;
+mod test_events_command;
+mod test_global_options;
+mod test_job_command;
+mod test_plugin_command;
+mod test_request_command;
+mod test_run_command;
+mod test_ssh_command;
+mod test_task_command;
+mod test_why_command;
+mod test_worker_command;

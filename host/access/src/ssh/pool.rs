@@ -68,7 +68,7 @@ impl Pool {
         &self,
         target: &SshTarget,
     ) -> Result<(Connection, Channel<client::Msg>), SshError> {
-        while let Some(connection) = self.idle().take(target) {
+        while let Some(connection) = self.take(target) {
             // A board that was switched off does not say goodbye.
             if let Ok(Ok(channel)) = timeout(STALE, connection.handle.channel_open_session()).await {
                 return Ok((connection, channel));
@@ -85,6 +85,11 @@ impl Pool {
             }
             Err(_) => Err(SshError::Closed),
         }
+    }
+
+    /// A kept connection. The lock ends here: it must not be held while the connection is tried.
+    fn take(&self, target: &SshTarget) -> Option<Connection> {
+        self.idle().take(target)
     }
 
     /// Keeps a connection for the next command.

@@ -75,6 +75,8 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     #[command(flatten)]
     Client(ClientCommand),
+    Serve(crate::serve::Args),
+    Demo(crate::demo::Args),
     Completions(commands::completions::Args),
 }
 
@@ -102,6 +104,8 @@ pub(crate) fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     let result = match command {
         Command::Completions(args) => commands::completions::run(&args),
+        Command::Serve(args) => crate::serve::run(args),
+        Command::Demo(args) => crate::demo::run(args),
         Command::Client(command) => ask(&global, command),
     };
     result.unwrap_or_else(|error| failure::tell(&error))

@@ -143,11 +143,8 @@ pub(crate) struct PluginConfig {
     pub(crate) grants: BTreeMap<String, Grants>,
 }
 
-const fn span(seconds: u64) -> Span {
-    match Span::from_secs(seconds) {
-        Some(span) => span,
-        None => Span::MAX,
-    }
+fn span(seconds: u64) -> Span {
+    Span::from_secs(seconds).unwrap_or(Span::MAX)
 }
 
 impl Default for Config {
@@ -282,7 +279,9 @@ impl Config {
             return Ok(state.clone());
         }
         let home = |name: &str, below: &str| {
-            std::env::var_os(name).filter(|value| !value.is_empty()).map(|home| PathBuf::from(home).join(below))
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(|home| PathBuf::from(home).join(below))
         };
         home("XDG_STATE_HOME", "grove")
             .or_else(|| home("HOME", ".local/state/grove"))

@@ -7,7 +7,11 @@ use std::time::Duration;
 use anyhow::Context;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use grove_access::{KeyPool, KeyPoolSettings, Secrets, SshClient, SshSettings, TunnelSettings, Tunnels};
+use grove_access::keypool::{KeyPool, KeyPoolSettings};
+use grove_access::keys::parse_public_line;
+use grove_access::secrets::Secrets;
+use grove_access::ssh::{SshClient, SshSettings};
+use grove_access::tunnel::{TunnelSettings, Tunnels};
 use grove_api::{App, Limits, Options, PluginList};
 use grove_control::clock::SystemClock;
 use grove_control::{Controller, NewTaskId, Parts};
@@ -84,7 +88,7 @@ impl House {
         .await?;
 
         let plugins = Arc::new(Shown { plugins, policy: config.policy.name.clone() });
-        let check_key = Arc::new(|line: &str| match grove_access::parse_public_line(line) {
+        let check_key = Arc::new(|line: &str| match parse_public_line(line) {
             Ok(key) => Ok(key.to_string()),
             Err(error) => Err(error.to_string()),
         });
@@ -102,7 +106,10 @@ impl House {
     pub(crate) async fn serve(self, stop: CancellationToken) -> anyhow::Result<()> {
         let served = grove_api::serve(self.listener, self.app, stop).await;
         if tokio::time::timeout(self.drain, self.controller.stop()).await.is_err() {
-            tracing::warn!("tasks did not end within {} s; the next start takes them up", self.drain.as_secs());
+            tracing::warn!(
+                "tasks did not end within {} s; the next start takes them up",
+                self.drain.as_secs()
+            );
         }
         // Jobs go on with the next start, on the same ports; their connections cannot outlive this process.
         self.tunnels.close_all().await;
@@ -213,4 +220,3 @@ fn grants(plugin: &Plugin) -> Vec<String> {
     lines.push(format!("running time {} ms a call", effective.call_ms));
     lines
 }
-

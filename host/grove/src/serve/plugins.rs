@@ -51,7 +51,8 @@ impl Plugins {
         }
         let mut known = BTreeMap::new();
         for (name, manifest, load) in loading {
-            let loaded = load.await.context("loading a plugin was interrupted")?.map_err(|error| error.to_string());
+            let loaded =
+                load.await.context("loading a plugin was interrupted")?.map_err(|error| error.to_string());
             if let Err(error) = &loaded {
                 tracing::error!(plugin = name, "{error}");
             }

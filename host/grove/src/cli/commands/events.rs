@@ -19,13 +19,16 @@ pub(crate) struct Args {
     /// Only about worker/UUID, request/NUMBER, task/UUID, plugin/NAME or farm
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
+    /// Only of this kind, like worker.state or request.created
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
     /// How many at most, without --follow
     #[arg(long, value_name = "N", default_value_t = 1000)]
     limit: usize,
 }
 
 pub(crate) async fn run(farm: &Client, out: &Output, args: Args) -> anyhow::Result<()> {
-    let query = EventsQuery { after: args.after, subject: args.subject };
+    let query = EventsQuery { after: args.after, subject: args.subject, kind: args.kind };
     if args.follow {
         return follow(farm, out, query).await;
     }

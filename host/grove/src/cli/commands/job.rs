@@ -1,11 +1,11 @@
 //! `grove job`.
 
 use clap::Subcommand;
-use grove_client::wire::job::{Job as Shown, JobState};
-use grove_client::{Client, JobsQuery};
+use grove_client::Client;
+use grove_client::wire::job::Job as Shown;
 
 use super::MAX_LIST;
-use crate::cli::args::{self, RequestId, wire_word};
+use crate::cli::args::{RequestId, wire_word};
 use crate::cli::clock;
 use crate::cli::human::relative;
 use crate::cli::output::Output;
@@ -13,28 +13,21 @@ use crate::cli::output::Output;
 /// Boards in the hands of users
 #[derive(Debug, Subcommand)]
 pub(crate) enum Job {
-    /// Show jobs, newest first
-    List(List),
+    /// Show the jobs that run
+    List,
     /// Show one job and how to get in
     Show(RequestId),
 }
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct List {
-    /// Only those in this state: running, ended
-    #[arg(long, value_parser = args::word::<JobState>)]
-    state: Option<JobState>,
-}
-
 pub(crate) async fn run(farm: &Client, out: &Output, command: Job) -> anyhow::Result<()> {
     match command {
-        Job::List(args) => list(farm, out, args).await,
+        Job::List => list(farm, out).await,
         Job::Show(args) => show(farm, out, &args).await,
     }
 }
 
-async fn list(farm: &Client, out: &Output, args: List) -> anyhow::Result<()> {
-    let jobs = farm.jobs(&JobsQuery { state: args.state }).take(MAX_LIST).await?;
+async fn list(farm: &Client, out: &Output) -> anyhow::Result<()> {
+    let jobs = farm.jobs().take(MAX_LIST).await?;
     if out.is_json() {
         return Ok(out.items(&jobs)?);
     }
@@ -42,15 +35,14 @@ async fn list(farm: &Client, out: &Output, args: List) -> anyhow::Result<()> {
     let row = |job: &Shown| {
         [
             job.id.to_string(),
-            wire_word(&job.state),
             job.worker.to_string(),
             relative(job.opened, now),
-            relative(job.ended.unwrap_or(job.timeout), now),
+            relative(job.timeout, now),
             address(job).unwrap_or_else(|| "-".to_owned()),
         ]
     };
     let rows = jobs.iter().map(row).collect();
-    Ok(out.table(["JOB", "STATE", "WORKER", "OPENED", "ENDS", "ACCESS"], rows, "no jobs")?)
+    Ok(out.table(["JOB", "WORKER", "OPENED", "ENDS", "ACCESS"], rows, "no job runs")?)
 }
 
 async fn show(farm: &Client, out: &Output, args: &RequestId) -> anyhow::Result<()> {

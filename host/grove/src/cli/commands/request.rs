@@ -6,9 +6,8 @@ use anyhow::Context;
 use clap::Subcommand;
 use grove_client::wire::request::{NewRequest, PatchRequest, Request as Shown, RequestState};
 use grove_client::wire::{Span, Timestamp, Uuid};
-use grove_client::{Client, RequestsQuery};
+use grove_client::{Client, Order, RequestsQuery};
 
-use super::MAX_LIST;
 use crate::cli::args::{self, RequestId, Wish, wire_word};
 use crate::cli::human::{or_dash, relative};
 use crate::cli::output::Output;
@@ -55,6 +54,15 @@ pub(crate) struct List {
     /// Only those in this state: waiting, in_progress, cancelled, timeout, invalid, done, failed
     #[arg(long, value_parser = args::word::<RequestState>)]
     state: Option<RequestState>,
+    /// Only those of this owner
+    #[arg(long, value_name = "NAME")]
+    owner: Option<String>,
+    /// Only those whose job is, or was, on this worker
+    #[arg(long, env = "GROVE_WORKER", hide_env_values = true)]
+    worker: Option<Uuid>,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
 }
 
 #[derive(Debug, clap::Args)]
@@ -152,7 +160,9 @@ fn public_keys(file: &std::path::Path) -> anyhow::Result<Vec<String>> {
 }
 
 async fn list(farm: &Client, out: &Output, args: List) -> anyhow::Result<()> {
-    let requests = farm.requests(&RequestsQuery { state: args.state }).take(MAX_LIST).await?;
+    let List { state, owner, worker, limit } = args;
+    let query = RequestsQuery { state, owner, worker, order: Some(Order::Descending) };
+    let requests = farm.requests(&query).take(limit).await?;
     if out.is_json() {
         return Ok(out.items(&requests)?);
     }

@@ -1,7 +1,7 @@
 //! `grove task`.
 
 use clap::Subcommand;
-use grove_client::wire::task::{Task as Shown, TaskPhase};
+use grove_client::wire::task::{Task as Shown, TaskKind, TaskPhase};
 use grove_client::wire::{Timestamp, Uuid};
 use grove_client::{Client, TasksQuery};
 
@@ -26,6 +26,12 @@ pub(crate) struct List {
     /// Only those of this worker
     #[arg(long, env = "GROVE_WORKER", hide_env_values = true)]
     worker: Option<Uuid>,
+    /// Only those that open the job of this request
+    #[arg(long, value_name = "REQUEST")]
+    request: Option<u64>,
+    /// Only those that do this: prepare, maintain, open, check, recheck
+    #[arg(long, value_parser = args::word::<TaskKind>)]
+    kind: Option<TaskKind>,
     /// Only those that are so far: waiting, running, succeeded, failed, cancelled
     #[arg(long, value_parser = args::word::<TaskPhase>)]
     phase: Option<TaskPhase>,
@@ -50,7 +56,7 @@ pub(crate) async fn run(farm: &Client, out: &Output, command: Task) -> anyhow::R
 }
 
 async fn list(farm: &Client, out: &Output, args: List) -> anyhow::Result<()> {
-    let query = TasksQuery { worker: args.worker, phase: args.phase };
+    let query = TasksQuery { worker: args.worker, request: args.request, kind: args.kind, phase: args.phase };
     let tasks = farm.tasks(&query).take(args.limit).await?;
     if out.is_json() {
         return Ok(out.items(&tasks)?);

@@ -39,6 +39,18 @@ pub(crate) struct List {
     /// Only those in this state: maintenance, prepare, idle, running, busy, failed
     #[arg(long, value_parser = args::word::<WorkerState>)]
     state: Option<WorkerState>,
+    /// Only those that fit this term, like board=rpi4 or uart=2..
+    #[arg(long, value_name = "TERM")]
+    wants: Option<String>,
+    /// Only those that this group may use
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+    /// Only those that stand here
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// Only those of this driver
+    #[arg(long, value_name = "NAME")]
+    driver: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -160,7 +172,9 @@ pub(crate) async fn run(farm: &Client, out: &Output, command: Worker) -> anyhow:
 }
 
 async fn list(farm: &Client, out: &Output, args: List) -> anyhow::Result<()> {
-    let workers = farm.workers(&WorkersQuery { state: args.state }).take(MAX_LIST).await?;
+    let List { state, wants, group, host, driver } = args;
+    let query = WorkersQuery { state, group, wants, host, driver };
+    let workers = farm.workers(&query).take(MAX_LIST).await?;
     if out.is_json() {
         return Ok(out.items(&workers)?);
     }

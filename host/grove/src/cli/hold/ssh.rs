@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use grove_client::wire::job::Access;
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::identity::Identity;
 use super::pulse::Pulse;
@@ -19,6 +19,8 @@ use crate::cli::failure::Hinted;
 
 /// How long ssh may take to end by itself after the terminal told it to, or its job is over.
 const GRACE: Duration = Duration::from_secs(3);
+/// How much later than ssh we may see the signal that ended it.
+const SAME_SIGNAL: Duration = Duration::from_millis(200);
 /// What ssh itself exits with when it fails.
 const SSH_FAILED: u8 = 255;
 
@@ -193,7 +195,8 @@ pub(crate) async fn connect(
     let status = loop {
         let late = sleep_until(end_at.unwrap_or_else(Instant::now));
         tokio::select! {
-            status = child.wait() => break status.context("lost sight of ssh")?,
+            // A signal first: ssh may have ended by the same one.
+            biased;
             signal = signals.next() => {
                 let left_to_ssh = signal == Signal::Interrupt && on_terminal && interrupted.is_none();
                 match signal {
@@ -204,6 +207,7 @@ pub(crate) async fn connect(
                 }
                 interrupted = Some(signal);
             }
+            status = child.wait() => break status.context("lost sight of ssh")?,
             () = pulse.stopped(), if !over => {
                 over = true;
                 // The tunnel is closed, which ssh sees by itself.
@@ -216,7 +220,13 @@ pub(crate) async fn connect(
             }
         }
     };
-    Ok(Parting { status, interrupted, ended_by_us })
+    let parting = Parting { status, interrupted, ended_by_us };
+    if parting.remote_code().is_some() || parting.interrupted.is_some() {
+        return Ok(parting);
+    }
+    // What ended ssh may be on its way to us.
+    let interrupted = timeout(SAME_SIGNAL, signals.next()).await.ok();
+    Ok(Parting { interrupted, ..parting })
 }
 
 /// Asks ssh to end; the second time it is not asked.

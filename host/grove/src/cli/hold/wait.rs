@@ -14,10 +14,8 @@ use crate::cli::progress::Progress;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Pauses between attempts to reach a farm that is away.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
-/// Long polls grow from the first to the second. The first ones are short since a change between the answer before
-/// and this poll is only seen at the poll's end.
-const POLLS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
-
+/// Long polls: long enough to be few, short enough to show how the queue moves.
+const POLL: Duration = Duration::from_secs(10);
 /// Pause between two polls: a farm whose queue moves all the time answers polls at once.
 const BREATH: Duration = Duration::from_millis(100);
 
@@ -55,7 +53,7 @@ async fn arrival(farm: &Client, mut request: Request, progress: &mut Progress) -
             progress.say(describe(&request));
             return Ok(Arrival::Board(Box::new(access)));
         }
-        request = patiently(|| farm.request_after_change(request.id, POLLS.0)).await?;
+        request = patiently(|| farm.request_newer_than(request.id, request.revision, POLL)).await?;
     }
 }
 
@@ -65,11 +63,9 @@ pub(crate) async fn settled(
     mut request: Request,
     progress: &mut Progress,
 ) -> Result<Request, Error> {
-    let mut poll = POLLS.0;
     while request.state == RequestState::Waiting {
         progress.say(describe(&request));
-        request = patiently(|| farm.request_after_change(request.id, poll)).await?;
-        poll = (poll * 2).min(POLLS.1);
+        request = patiently(|| farm.request_newer_than(request.id, request.revision, POLL)).await?;
         if request.state == RequestState::Waiting {
             sleep(BREATH).await;
         }

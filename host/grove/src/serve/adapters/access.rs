@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use grove_access::{KeyPool, Secrets, SshClient};
+use grove_access::keypool::KeyPool;
+use grove_access::secrets::Secrets;
+use grove_access::ssh::{self, SshClient};
+use grove_access::tunnel;
 use grove_control::ports::{KeyPair, Keys, Tunnels};
 use grove_domain::id::RequestId;
 use grove_runtime::{SecretHost, SshError, SshHost, SshOutput, SshTarget};
@@ -25,7 +28,7 @@ impl Keys for PoolKeys {
 }
 
 /// TCP tunnels as the controller's tunnels.
-pub(crate) struct TcpTunnels(pub(crate) grove_access::Tunnels);
+pub(crate) struct TcpTunnels(pub(crate) tunnel::Tunnels);
 
 impl Tunnels for TcpTunnels {
     fn open(
@@ -60,7 +63,7 @@ impl SshHost for Supervisors {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<SshOutput, SshError>> {
         async move {
-            let output = self.0.run(&real(target)?, &argv, &stdin, timeout).await.map_err(ssh_error)?;
+            let output = self.0.run(&real(target), &argv, stdin, timeout).await.map_err(ssh_error)?;
             Ok(SshOutput {
                 status: output.status,
                 stdout: output.stdout,
@@ -78,28 +81,22 @@ impl SshHost for Supervisors {
         mode: u32,
         data: Vec<u8>,
     ) -> BoxFuture<'a, Result<(), SshError>> {
-        async move { self.0.write_file(&real(target)?, &path, mode, &data).await.map_err(ssh_error) }.boxed()
+        async move { self.0.write_file(&real(target), &path, mode, data).await.map_err(ssh_error) }.boxed()
     }
 }
 
-/// What must be there for us to log in: who we are, and whom we expect.
-fn real(target: &SshTarget) -> Result<grove_access::SshTarget, SshError> {
-    let missing = |field: &str, what: &str| {
-        SshError::Denied(format!("the worker's driver config has no `{field}`; add {what}"))
-    };
-    let identity = target.identity.clone();
-    let host_key = target.host_key.clone();
-    Ok(grove_access::SshTarget {
+fn real(target: &SshTarget) -> ssh::SshTarget {
+    ssh::SshTarget {
         host: target.host.clone(),
         port: target.port,
         user: target.user.clone(),
-        identity: identity.ok_or_else(|| missing("identity", "the name of a file in the secrets folder"))?,
-        host_key: host_key.ok_or_else(|| missing("host_key", "the supervisor's public host key line"))?,
-    })
+        identity: target.identity.clone(),
+        host_key: target.host_key.clone(),
+    }
 }
 
-fn ssh_error(error: grove_access::SshError) -> SshError {
-    use grove_access::SshError as Real;
+fn ssh_error(error: ssh::SshError) -> SshError {
+    use ssh::SshError as Real;
     match error {
         Real::Denied(text) | Real::HostKey(text) => SshError::Denied(text),
         Real::Unreachable(text) => SshError::Unreachable(text),

@@ -44,7 +44,9 @@ impl Drivers for PluginDrivers {
             };
             match driver?.call(DriverCall::Validate(config), context).await {
                 Ok(_) => Ok(()),
-                Err(error) => Err(error.failure().map_or_else(|| error.to_string(), |said| said.text.clone())),
+                Err(error) => {
+                    Err(error.failure().map_or_else(|| error.to_string(), |said| said.text.clone()))
+                }
             }
         }
         .boxed()
@@ -115,7 +117,9 @@ fn driver_call(call: Call, target: Target) -> DriverCall {
     match call {
         Call::Check => DriverCall::Check(target),
         Call::Prepare => DriverCall::Prepare(target),
-        Call::Authorize { user, keys } => DriverCall::Authorize(target, Session { user, authorized_keys: keys }),
+        Call::Authorize { user, keys } => {
+            DriverCall::Authorize(target, Session { user, authorized_keys: keys })
+        }
         Call::Revoke => DriverCall::Revoke(target),
         Call::Maintain { message } => DriverCall::PutInMaintenance(target, message),
         Call::Cleanup => DriverCall::Cleanup(target),
@@ -137,7 +141,10 @@ fn reply(reply: DriverReply) -> Result<Reply, ports::CallError> {
             host_keys: access.host_keys,
         })),
         DriverReply::Described(_) | DriverReply::Inventory(_) => Err(ports::CallError::Failed {
-            failure: Failure { kind: FailureKind::Plugin, reason: "an answer to another question".to_owned() },
+            failure: Failure {
+                kind: FailureKind::Plugin,
+                reason: "an answer to another question".to_owned(),
+            },
             plugin_died: false,
         }),
     }

@@ -1,0 +1,249 @@
+use insta::assert_snapshot;
+
+use crate::kit::{BOARD, Farm, Home, TASK, calls, grove, help, items, task, told};
+
+#[test]
+fn help_says() {
+    assert_snapshot!(help(&["task"]), @"
+    What the farm does on its workers
+
+    Usage: grove task [OPTIONS] <COMMAND>
+
+    Commands:
+      list    Show tasks, newest first
+      show    Show one task, step by step
+      cancel  Stop a task; to its worker that is a failure
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+      -V, --version
+              Print version
+
+    Global options:
+          --server <URL>
+              Address of the farm
+              
+              [env: GROVE_SERVER]
+              [default: http://127.0.0.1:8487]
+
+      -o, --output <FORM>
+              Form of the result
+
+              Possible values:
+              - human: Tables and sentences
+              - json:  What the farm sent, for programs
+              
+              [default: human]
+
+      -q, --quiet
+              Say nothing but the result
+
+          --color <WHEN>
+              When to colour the result
+
+              Possible values:
+              - auto:   On terminals, unless NO_COLOR is set
+              - always: Always
+              - never:  Never
+              
+              [default: auto]
+    ");
+    assert_snapshot!(help(&["task", "list"]), @"
+    Show tasks, newest first
+
+    Usage: grove task list [OPTIONS]
+
+    Options:
+          --worker <WORKER>
+              Only those of this worker
+              
+              [env: GROVE_WORKER]
+
+          --request <REQUEST>
+              Only those that open the job of this request
+
+          --kind <KIND>
+              Only those that do this: prepare, maintain, open, check, recheck
+
+          --phase <PHASE>
+              Only those that are so far: waiting, running, succeeded, failed, cancelled
+
+          --limit <N>
+              How many at most
+              
+              [default: 50]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+      -V, --version
+              Print version
+
+    Global options:
+          --server <URL>
+              Address of the farm
+              
+              [env: GROVE_SERVER]
+              [default: http://127.0.0.1:8487]
+
+      -o, --output <FORM>
+              Form of the result
+
+              Possible values:
+              - human: Tables and sentences
+              - json:  What the farm sent, for programs
+              
+              [default: human]
+
+      -q, --quiet
+              Say nothing but the result
+
+          --color <WHEN>
+              When to colour the result
+
+              Possible values:
+              - auto:   On terminals, unless NO_COLOR is set
+              - always: Always
+              - never:  Never
+              
+              [default: auto]
+    ");
+    assert_snapshot!(help(&["task", "show"]), @"
+    Show one task, step by step
+
+    Usage: grove task show [OPTIONS] <TASK>
+
+    Arguments:
+      <TASK>
+              UUID of the task
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+      -V, --version
+              Print version
+
+    Global options:
+          --server <URL>
+              Address of the farm
+              
+              [env: GROVE_SERVER]
+              [default: http://127.0.0.1:8487]
+
+      -o, --output <FORM>
+              Form of the result
+
+              Possible values:
+              - human: Tables and sentences
+              - json:  What the farm sent, for programs
+              
+              [default: human]
+
+      -q, --quiet
+              Say nothing but the result
+
+          --color <WHEN>
+              When to colour the result
+
+              Possible values:
+              - auto:   On terminals, unless NO_COLOR is set
+              - always: Always
+              - never:  Never
+              
+              [default: auto]
+    ");
+    assert_snapshot!(help(&["task", "cancel"]), @"
+    Stop a task; to its worker that is a failure
+
+    Usage: grove task cancel [OPTIONS] <TASK>
+
+    Arguments:
+      <TASK>
+              UUID of the task
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+      -V, --version
+              Print version
+
+    Global options:
+          --server <URL>
+              Address of the farm
+              
+              [env: GROVE_SERVER]
+              [default: http://127.0.0.1:8487]
+
+      -o, --output <FORM>
+              Form of the result
+
+              Possible values:
+              - human: Tables and sentences
+              - json:  What the farm sent, for programs
+              
+              [default: human]
+
+      -q, --quiet
+              Say nothing but the result
+
+          --color <WHEN>
+              When to colour the result
+
+              Possible values:
+              - auto:   On terminals, unless NO_COLOR is set
+              - always: Always
+              - never:  Never
+              
+              [default: auto]
+    ");
+}
+
+#[test]
+fn list() {
+    let farm = Farm::new();
+    farm.on("GET /api/v2/tasks", 200, items([task(), task(), task()]));
+    let home = Home::new();
+    let mut command = home.command(&farm, &["task", "list", "--phase", "running", "--limit", "2"]);
+    let output = command.env("GROVE_WORKER", BOARD).output().unwrap();
+    assert_snapshot!(told(&farm, &output), @"
+    TASK                                  KIND     PHASE    DONE  WORKER                                QUEUED  NOTE
+    01900000-0000-7000-8000-00000000000a  prepare  running  40%   01900000-0000-7000-8000-000000000001  4m ago  waiting for the board
+    01900000-0000-7000-8000-00000000000a  prepare  running  40%   01900000-0000-7000-8000-000000000001  4m ago  waiting for the board
+    ");
+    assert_snapshot!(calls(&farm), @"GET /api/v2/tasks?phase=running&worker=01900000-0000-7000-8000-000000000001&limit=2");
+}
+
+#[test]
+fn show() {
+    let farm = Farm::new();
+    farm.on(&format!("GET /api/v2/tasks/{TASK}"), 200, task());
+    assert_snapshot!(grove(&farm, &["task", "show", TASK]), @"
+    task      01900000-0000-7000-8000-00000000000a
+    kind      prepare
+    phase     running
+    worker    01900000-0000-7000-8000-000000000001
+    driver    ssh
+    progress  40%
+    note      waiting for the board
+    queued    4m ago
+    started   3m ago
+    deadline  in 5m
+
+    STEP        OUTCOME  TOOK
+    clean user  success  2m
+    reboot      running  3h 30m
+    ");
+}
+
+#[test]
+fn cancel() {
+    let farm = Farm::new();
+    let mut cancelled = task();
+    cancelled["phase"] = "cancelled".into();
+    farm.on(&format!("POST /api/v2/tasks/{TASK}/cancel"), 200, cancelled);
+    assert_snapshot!(grove(&farm, &["task", "cancel", TASK]), @"task 01900000-0000-7000-8000-00000000000a is cancelled");
+}
