@@ -92,6 +92,12 @@ impl Farm {
         self.worker_is(number, State::Idle).await;
     }
 
+    /// A worker that is on its way to IDLE, and may be taken at once.
+    pub(crate) async fn idle_soon(&self, number: u128, capabilities: &[(&str, &str)]) {
+        self.add(number, capabilities).await;
+        self.want_idle(number).await;
+    }
+
     pub(crate) async fn ask(&self, terms: &[&str]) -> RequestId {
         self.controller.create_request("ann", wish(terms)).await.unwrap().id
     }
@@ -141,7 +147,12 @@ impl Farm {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        panic!("never: {what}\n{:#?}", self.fakes.store.all_events());
+        let events = self.fakes.store.all_events();
+        let told: Vec<_> = events
+            .iter()
+            .map(|event| format!("{} {}: {:?} {:?}", event.subject, event.kind, event.after, event.note))
+            .collect();
+        panic!("never: {what}\n{}", told.join("\n"));
     }
 
     pub(crate) async fn settle(&self) {
