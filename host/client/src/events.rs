@@ -30,12 +30,17 @@ pub struct EventsQuery {
     pub after: Option<u64>,
     /// Only those about this: `worker/UUID`, `request/42`, `task/UUID`, `plugin/NAME`, `farm`.
     pub subject: Option<String>,
+    /// Only those of this kind: `worker.state`, `request.created` …
+    pub kind: Option<String>,
 }
 
 impl Client {
     /// The events that are kept, oldest first.
     pub fn past_events(&self, query: &EventsQuery) -> Pages<Event> {
-        Pages::new(self, "events", query)
+        let EventsQuery { after, subject, kind } = query.clone();
+        let rest = EventsQuery { after: None, subject, kind };
+        // A place in the sequence is a cursor.
+        Pages::new(self, "events", &rest).beginning_at(after.map(|after| after.to_string()))
     }
 
     /// The events as they happen, beginning after `query.after` (none = now). Fails when the farm cannot be

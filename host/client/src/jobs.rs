@@ -1,22 +1,14 @@
 //! Jobs.
 
-use grove_wire::job::{Job, JobState};
+use grove_wire::job::Job;
 use reqwest::Method;
-use serde::Serialize;
 
 use crate::{Client, Error, Pages};
 
-/// Which jobs.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct JobsQuery {
-    /// Only those in this state.
-    pub state: Option<JobState>,
-}
-
 impl Client {
-    /// The jobs, newest first.
-    pub fn jobs(&self, query: &JobsQuery) -> Pages<Job> {
-        Pages::new(self, "jobs", query)
+    /// The running jobs, by number.
+    pub fn jobs(&self) -> Pages<Job> {
+        Pages::new(self, "jobs", &())
     }
 
     /// One job, with the private key when the farm made one.

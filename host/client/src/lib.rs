@@ -31,9 +31,8 @@ mod workers;
 pub use error::Error;
 pub use events::{Events, EventsQuery};
 pub use grove_wire as wire;
-pub use jobs::JobsQuery;
 pub use pages::Pages;
-pub use requests::RequestsQuery;
+pub use requests::{Order, RequestsQuery};
 pub use tasks::TasksQuery;
 pub use workers::WorkersQuery;
 

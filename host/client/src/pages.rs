@@ -18,6 +18,7 @@ pub struct Pages<T> {
     client: Client,
     path: &'static str,
     query: Vec<(String, String)>,
+    page_size: Option<usize>,
     buffer: VecDeque<T>,
     next: Next,
     pages: usize,
@@ -36,10 +37,23 @@ impl<T: DeserializeOwned> Pages<T> {
             client: client.clone(),
             path,
             query: pairs(query),
+            page_size: Some(limits::PAGE),
             buffer: VecDeque::new(),
             next: Next::First,
             pages: 0,
         }
+    }
+
+    /// The same list, beginning after this place.
+    pub(crate) fn beginning_at(mut self, cursor: Option<String>) -> Self {
+        self.next = cursor.map_or(Next::First, Next::Cursor);
+        self
+    }
+
+    /// The same list, of which the farm sends everything at once.
+    pub(crate) fn in_one_piece(mut self) -> Self {
+        self.page_size = None;
+        self
     }
 
     /// The next item; none after the last.
@@ -67,6 +81,8 @@ impl<T: DeserializeOwned> Pages<T> {
 
     /// Up to `most` of the items that are left.
     pub async fn take(&mut self, most: usize) -> Result<Vec<T>, Error> {
+        // Not more is fetched than is asked for.
+        self.page_size = self.page_size.map(|_| most.clamp(1, limits::PAGE));
         let mut items = Vec::new();
         while items.len() < most {
             match self.next().await? {
@@ -82,12 +98,8 @@ impl<T: DeserializeOwned> Pages<T> {
         if self.pages > MAX_PAGES {
             return Err(self.client.transport.protocol(format!("a list of more than {MAX_PAGES} pages")));
         }
-        let call =
-            self.client.v2(Method::GET, &[self.path]).query(&[("limit", limits::PAGE)]).query(&self.query);
-        match cursor {
-            Some(cursor) => call.query(&[("cursor", cursor)]).json().await,
-            None => call.json().await,
-        }
+        let call = self.client.v2(Method::GET, &[self.path]).query(&self.query);
+        call.query(&[("limit", self.page_size)]).query(&[("cursor", cursor)]).json().await
     }
 }
 

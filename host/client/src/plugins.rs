@@ -7,6 +7,6 @@ use crate::{Client, Pages};
 impl Client {
     /// The plugins that the farm knows, by name.
     pub fn plugins(&self) -> Pages<Plugin> {
-        Pages::new(self, "plugins", &())
+        Pages::new(self, "plugins", &()).in_one_piece()
     }
 }

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use grove_wire::Span;
-use grove_wire::limits;
 use grove_wire::request::{CloseRequest, NewRequest, PatchRequest, Prolong, Reason, Request, RequestState};
+use grove_wire::{Span, Uuid, limits};
 use reqwest::Method;
 use reqwest::header::HeaderName;
 use serde::Serialize;
@@ -17,10 +16,27 @@ use crate::{Client, Error, Pages};
 pub struct RequestsQuery {
     /// Only those in this state.
     pub state: Option<RequestState>,
+    /// Only those of this owner.
+    pub owner: Option<String>,
+    /// Only those whose job is, or was, on this worker.
+    pub worker: Option<Uuid>,
+    /// In which order of their numbers; none = ascending.
+    pub order: Option<Order>,
+}
+
+/// Order of a list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub enum Order {
+    /// Oldest first.
+    #[serde(rename = "asc")]
+    Ascending,
+    /// Newest first.
+    #[serde(rename = "desc")]
+    Descending,
 }
 
 impl Client {
-    /// The requests, newest first.
+    /// The requests, by number.
     pub fn requests(&self, query: &RequestsQuery) -> Pages<Request> {
         Pages::new(self, "requests", query)
     }
@@ -45,12 +61,13 @@ impl Client {
         self.request_call(Method::GET, id, &[]).json().await
     }
 
-    /// One request, after its next change, or as it is after `wait` (whole seconds, at most
-    /// [`limits::WAIT_SECONDS`]).
-    pub async fn request_after_change(&self, id: u64, wait: Duration) -> Result<Request, Error> {
+    /// One request as soon as it is newer than revision `seen`, or has ended; or as it is after `wait` (whole
+    /// seconds, at most [`limits::WAIT_SECONDS`]).
+    pub async fn request_newer_than(&self, id: u64, seen: u64, wait: Duration) -> Result<Request, Error> {
         let seconds = wait.as_secs().min(limits::WAIT_SECONDS);
         let span = Span::from_secs(seconds).unwrap_or(Span::MAX);
-        self.request_call(Method::GET, id, &[]).query(&[("wait", span)]).waiting(span.duration()).json().await
+        let call = self.request_call(Method::GET, id, &[]).query(&[("wait", span)]).query(&[("revision", seen)]);
+        call.waiting(span.duration()).json().await
     }
 
     /// Why a request waits, or ended as it did.

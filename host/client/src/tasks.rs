@@ -1,7 +1,7 @@
 //! Tasks.
 
 use grove_wire::Uuid;
-use grove_wire::task::{Task, TaskPhase};
+use grove_wire::task::{Task, TaskKind, TaskPhase};
 use reqwest::Method;
 use serde::Serialize;
 
@@ -12,6 +12,10 @@ use crate::{Client, Error, Pages};
 pub struct TasksQuery {
     /// Only those of this worker.
     pub worker: Option<Uuid>,
+    /// Only those that open the job of this request.
+    pub request: Option<u64>,
+    /// Only those that do this.
+    pub kind: Option<TaskKind>,
     /// Only those that are so far.
     pub phase: Option<TaskPhase>,
 }

@@ -13,6 +13,14 @@ use crate::{Client, Error, Pages};
 pub struct WorkersQuery {
     /// Only those in this state.
     pub state: Option<WorkerState>,
+    /// Only those that this group may use.
+    pub group: Option<String>,
+    /// Only those that fit this one term.
+    pub wants: Option<String>,
+    /// Only those that stand here.
+    pub host: Option<String>,
+    /// Only those of this driver.
+    pub driver: Option<String>,
 }
 
 impl Client {

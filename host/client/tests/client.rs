@@ -56,16 +56,16 @@ async fn lists_go_on_through_their_pages() {
     farm.on("GET /api/v2/workers", 200, json!({"items": [worker(1), worker(2)], "next": "a b"}))
         .on("GET /api/v2/workers", 200, json!({"items": [], "next": "c"}))
         .on("GET /api/v2/workers", 200, json!({"items": [worker(3)], "next": null}));
-    let query = WorkersQuery { state: Some(WorkerState::Idle) };
-    let workers = client(&farm).workers(&query).take(100).await.unwrap();
+    let query = WorkersQuery { state: Some(WorkerState::Idle), ..WorkersQuery::default() };
+    let workers = client(&farm).workers(&query).take(3).await.unwrap();
     assert_eq!(workers.iter().map(|worker| worker.revision).collect::<Vec<_>>(), [1, 2, 3]);
     let lines: Vec<String> = farm.calls().into_iter().map(|call| call.line).collect();
     assert_eq!(
         lines,
         [
-            "GET /api/v2/workers?limit=1000&state=idle",
-            "GET /api/v2/workers?limit=1000&state=idle&cursor=a+b",
-            "GET /api/v2/workers?limit=1000&state=idle&cursor=c",
+            "GET /api/v2/workers?state=idle&limit=3",
+            "GET /api/v2/workers?state=idle&limit=3&cursor=a+b",
+            "GET /api/v2/workers?state=idle&limit=3&cursor=c",
         ]
     );
 }
@@ -147,12 +147,12 @@ async fn requests_are_made_once_by_key_and_waited_for() {
         .on("POST /api/v2/requests/42/close", 200, request("cancelled"));
     let wish = NewRequest { wants: vec!["camera".to_owned()], ..NewRequest::default() };
     client(&farm).create_request(&wish, Some("once")).await.unwrap();
-    client(&farm).request_after_change(42, Duration::from_secs(1000)).await.unwrap();
+    client(&farm).request_newer_than(42, 7, Duration::from_secs(1000)).await.unwrap();
     client(&farm).close_request(42, Some("done")).await.unwrap();
     let calls = farm.calls();
     assert_eq!(calls[0].headers["idempotency-key"], "once");
     assert_eq!(calls[0].body, r#"{"wants":["camera"],"priority":8,"keys":[],"hints":{}}"#);
-    assert_eq!(calls[1].line, "GET /api/v2/requests/42?wait=1m");
+    assert_eq!(calls[1].line, "GET /api/v2/requests/42?wait=1m&revision=7");
     assert_eq!(calls[2].body, r#"{"reason":"done"}"#);
 }
 
@@ -163,7 +163,7 @@ async fn events_go_on_after_the_last_one_told() {
     farm.on_text("GET /api/v2/events", 200, "text/event-stream", &frames([6, 7]))
         .on("GET /api/v2/events", 503, serde_json::to_value(&problem).unwrap())
         .on_text("GET /api/v2/events", 200, "text/event-stream", &frames([7, 8, 9]));
-    let query = EventsQuery { after: Some(5), subject: Some("farm".to_owned()) };
+    let query = EventsQuery { after: Some(5), subject: Some("farm".to_owned()), kind: None };
     let mut events = client(&farm).events(query).await.unwrap();
     let mut seqs = Vec::new();
     for _ in 0..4 {
@@ -174,6 +174,21 @@ async fn events_go_on_after_the_last_one_told() {
     let after: Vec<String> = farm.calls().iter().map(|call| call.headers["last-event-id"].clone()).collect();
     assert_eq!(after, ["5", "7", "7"]);
     assert_eq!(farm.calls()[0].headers["accept"], "text/event-stream");
+}
+
+#[tokio::test]
+async fn past_events_begin_at_their_place_and_plugins_come_in_one_piece() {
+    let farm = Farm::new();
+    farm.on("GET /api/v2/events", 200, json!({"items": [event(6)], "next": "6"}))
+        .on("GET /api/v2/events", 200, json!({"items": [event(7)], "next": null}))
+        .on("GET /api/v2/plugins", 200, json!({"items": [], "next": null}));
+    let query = EventsQuery { after: Some(5), ..EventsQuery::default() };
+    assert_eq!(client(&farm).past_events(&query).take(9).await.unwrap().len(), 2);
+    assert_eq!(client(&farm).plugins().next().await.unwrap(), None);
+    let lines: Vec<String> = farm.calls().into_iter().map(|call| call.line).collect();
+    let expected =
+        ["GET /api/v2/events?limit=9&cursor=5", "GET /api/v2/events?limit=9&cursor=6", "GET /api/v2/plugins"];
+    assert_eq!(lines, expected);
 }
 
 #[tokio::test]

@@ -51,7 +51,10 @@ pub fn request(state: &str) -> Value {
 pub fn waiting(position: u64, why: &str) -> Value {
     let mut request = request("waiting");
     request["position"] = position.into();
-    request["why"] = json!([{"code": "no_idle_worker", "text": why, "worker": null, "until": null}]);
+    request["why"] = match why {
+        "" => json!([]),
+        why => json!([{"code": "no_idle_worker", "text": why, "worker": null, "until": null}]),
+    };
     request
 }
 

@@ -27,57 +27,21 @@ fn help_says() {
     Usage: grove events [OPTIONS]
 
     Options:
-      -f, --follow
-              Go on with what happens from now, until Ctrl-C
-
-          --after <SEQ>
-              Only events after this place in the sequence
-
-          --subject <SUBJECT>
-              Only about worker/UUID, request/NUMBER, task/UUID, plugin/NAME or farm
-
-          --kind <KIND>
-              Only of this kind, like worker.state or request.created
-
-          --limit <N>
-              How many at most, without --follow
-              
-              [default: 1000]
-
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+      -f, --follow             Go on with what happens from now, until Ctrl-C
+          --after <SEQ>        Only events after this place in the sequence
+          --subject <SUBJECT>  Only about worker/UUID, request/NUMBER, task/UUID, plugin/NAME or farm
+          --kind <KIND>        Only of this kind, like worker.state or request.created
+          --limit <N>          How many at most, without --follow [default: 1000]
+      -h, --help               Print help
+      -V, --version            Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
     ");
 }
 

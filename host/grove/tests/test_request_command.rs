@@ -19,40 +19,16 @@ fn help_says() {
       update   Change a request that waits
 
     Options:
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+      -h, --help     Print help
+      -V, --version  Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
     ");
     assert_snapshot!(help(&["request", "create"]), @"
     Ask for a board; the job goes on until it is closed or its time is up
@@ -60,68 +36,30 @@ fn help_says() {
     Usage: grove request create [OPTIONS] [TERM]...
 
     Arguments:
-      [TERM]...
-              What the board must have: camera, !camera, board=rpi4, baud=57600,115200, uart=2..,
-              lab!=berlin; none = any
+      [TERM]...  What the board must have: camera, !camera, board=rpi4, baud=57600,115200, uart=2..,
+                 lab!=berlin; none = any
 
     Options:
-          --for <TIME>
-              How long the job may run, like 90s, 30m, 1h30m [default: the farm's]
-
-          --priority <N>
-              Place in the queue: 1 (first) to 16
-              
-              [default: 8]
-
-          --hint <KEY=VALUE>
-              For the farm's policy
-
-          --deadline <TIME>
-              Not to be given a board after this: a time, or a length from now [default: in a month]
-
-          --valid-after <TIME>
-              Not to be given a board before this: a time, or a length from now [default: now]
-
-          --key <FILE>
-              Public key to get in with [default: the farm makes a pair]
-
-          --heartbeat <TIME>
-              Promise a heartbeat this often: the farm closes the request after three silences
-
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+          --for <TIME>          How long the job may run, like 90s, 30m, 1h30m [default: the farm's]
+          --priority <N>        Place in the queue: 1 (first) to 16 [default: 8]
+          --hint <KEY=VALUE>    For the farm's policy
+          --deadline <TIME>     Not to be given a board after this: a time, or a length from now
+                                [default: in a month]
+          --valid-after <TIME>  Not to be given a board before this: a time, or a length from now
+                                [default: now]
+          --key <FILE>          Public key to get in with [default: the farm makes a pair]
+          --heartbeat <TIME>    Promise a heartbeat this often: the farm closes the request after three
+                                silences
+      -h, --help                Print help
+      -V, --version             Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
     ");
     assert_snapshot!(help(&["request", "list"]), @"
     Show requests, newest first
@@ -129,56 +67,21 @@ fn help_says() {
     Usage: grove request list [OPTIONS]
 
     Options:
-          --state <STATE>
-              Only those in this state: waiting, in_progress, cancelled, timeout, invalid, done, failed
-
-          --owner <NAME>
-              Only those of this owner
-
-          --worker <WORKER>
-              Only those whose job is, or was, on this worker
-              
-              [env: GROVE_WORKER]
-
-          --limit <N>
-              How many at most
-              
-              [default: 50]
-
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+          --state <STATE>    Only those in this state: waiting, in_progress, cancelled, timeout,
+                             invalid, done, failed
+          --owner <NAME>     Only those of this owner
+          --worker <WORKER>  Only those whose job is, or was, on this worker [env: GROVE_WORKER]
+          --limit <N>        How many at most [default: 50]
+      -h, --help             Print help
+      -V, --version          Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
     ");
     assert_snapshot!(help(&["request", "show"]), @"
     Show one request
@@ -186,49 +89,20 @@ fn help_says() {
     Usage: grove request show [OPTIONS] <REQUEST>
 
     Arguments:
-      <REQUEST>
-              Number of the request
-              
-              [env: GROVE_REQUEST]
+      <REQUEST>  Number of the request [env: GROVE_REQUEST]
 
     Options:
-          --wait
-              Wait until it has a board, or never will
-
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+          --wait     Wait until it has a board, or never will
+      -h, --help     Print help
+      -V, --version  Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
     ");
     assert_snapshot!(help(&["request", "close"]), @"
     Take the wish back, or end the job
@@ -236,49 +110,20 @@ fn help_says() {
     Usage: grove request close [OPTIONS] <REQUEST>
 
     Arguments:
-      <REQUEST>
-              Number of the request
-              
-              [env: GROVE_REQUEST]
+      <REQUEST>  Number of the request [env: GROVE_REQUEST]
 
     Options:
-          --reason <REASON>
-              Why, for those who read it later
-
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+          --reason <REASON>  Why, for those who read it later
+      -h, --help             Print help
+      -V, --version          Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
     ");
     assert_snapshot!(help(&["request", "prolong"]), @"
     Let the job run longer
@@ -286,49 +131,20 @@ fn help_says() {
     Usage: grove request prolong [OPTIONS] <REQUEST>
 
     Arguments:
-      <REQUEST>
-              Number of the request
-              
-              [env: GROVE_REQUEST]
+      <REQUEST>  Number of the request [env: GROVE_REQUEST]
 
     Options:
-          --for <TIME>
-              How long it may run from now [default: the farm's]
-
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+          --for <TIME>  How long it may run from now [default: the farm's]
+      -h, --help        Print help
+      -V, --version     Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
     ");
     assert_snapshot!(help(&["request", "update"]), @"
     Change a request that waits
@@ -336,55 +152,22 @@ fn help_says() {
     Usage: grove request update [OPTIONS] <--priority <N>|--deadline <TIME>|--valid-after <TIME>> <REQUEST>
 
     Arguments:
-      <REQUEST>
-              Number of the request
-              
-              [env: GROVE_REQUEST]
+      <REQUEST>  Number of the request [env: GROVE_REQUEST]
 
     Options:
-          --priority <N>
-              New place in the queue: 1 (first) to 16
-
-          --deadline <TIME>
-              New latest time
-
-          --valid-after <TIME>
-              New earliest time
-
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+          --priority <N>        New place in the queue: 1 (first) to 16
+          --deadline <TIME>     New latest time
+          --valid-after <TIME>  New earliest time
+      -h, --help                Print help
+      -V, --version             Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
     ");
 }
 
@@ -616,7 +399,7 @@ fn close() {
 fn prolong() {
     let farm = Farm::new();
     farm.on("POST /api/v2/requests/42/prolong", 200, running(&[]));
-    assert_snapshot!(grove(&farm, &["request", "prolong", "42", "--for", "30m"]), @"request 42 runs on worker 01900000-0000-7000-8000-000000000001");
+    assert_snapshot!(grove(&farm, &["request", "prolong", "42", "--for", "30m"]), @"request 42 runs on worker 01900000-0000-7000-8000-000000000001, ends in 56m");
     grove(&farm, &["request", "prolong", "42"]);
     assert_snapshot!(calls(&farm), @r#"
     POST /api/v2/requests/42/prolong {"for":"30m"}

@@ -86,75 +86,30 @@ fn help_says() {
     Usage: grove run [OPTIONS] [TERM]... -- <COMMAND>...
 
     Arguments:
-      [TERM]...
-              What the board must have: camera, !camera, board=rpi4, baud=57600,115200, uart=2..,
-              lab!=berlin; none = any
-
-      <COMMAND>...
-              Program and arguments; they reach the board as they are
+      [TERM]...     What the board must have: camera, !camera, board=rpi4, baud=57600,115200, uart=2..,
+                    lab!=berlin; none = any
+      <COMMAND>...  Program and arguments; they reach the board as they are
 
     Options:
-          --for <TIME>
-              How long the job may run, like 90s, 30m, 1h30m [default: the farm's]
-
-          --priority <N>
-              Place in the queue: 1 (first) to 16
-              
-              [default: 8]
-
-          --hint <KEY=VALUE>
-              For the farm's policy
-
-      -i, --identity <FILE>
-              Private key to get in with, instead of those that are found [the agent's, ~/.ssh/id_*,
-              else a new one]
-
-          --wait <TIME>
-              Longest time to wait for a board, like 90s, 5m [default: no limit]
-
-          --heartbeat <TIME>
-              How often to tell the farm that we are still here; it takes the board back after three
-              silences
-              
-              [default: 10s]
-
-      -t, --tty
-              Give the command a terminal
-
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+          --for <TIME>        How long the job may run, like 90s, 30m, 1h30m [default: the farm's]
+          --priority <N>      Place in the queue: 1 (first) to 16 [default: 8]
+          --hint <KEY=VALUE>  For the farm's policy
+      -i, --identity <FILE>   Private key to get in with, instead of those that are found [the agent's,
+                              ~/.ssh/id_*, else a new one]
+          --wait <TIME>       Longest time to wait for a board, like 90s, 5m [default: no limit]
+          --heartbeat <TIME>  How often to tell the farm that we are still here; it takes the board back
+                              after three silences [default: 10s]
+      -t, --tty               Give the command a terminal
+      -h, --help              Print help
+      -V, --version           Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
 
     Exit codes:
       the remote command's own, and of the farm:
@@ -176,7 +131,7 @@ fn asks_connects_and_releases() {
     assert_snapshot!(told(&farm, &output), @"
     out
     --- stderr
-    request 42 waits at place 1: 
+    request 42 waits at place 1
     request 42 runs on worker 01900000-0000-7000-8000-000000000001
     err
     --- exit status: 7
@@ -456,7 +411,7 @@ fn heartbeats_go_on_and_tell_of_the_end() {
     assert_eq!(output.status.code(), Some(122));
     assert_snapshot!(told(&farm, &output), @"
     --- stderr
-    request 42 waits at place 1: 
+    request 42 waits at place 1
     request 42 runs on worker 01900000-0000-7000-8000-000000000001
     error: request 42 was closed by somebody else: closed by ann
     --- exit status: 122

@@ -18,72 +18,30 @@ fn help_says() {
     Usage: grove ssh [OPTIONS] [TERM]... [-- <SSH ARGUMENT>...]
 
     Arguments:
-      [TERM]...
-              What the board must have: camera, !camera, board=rpi4, baud=57600,115200, uart=2..,
-              lab!=berlin; none = any
-
-      [SSH ARGUMENT]...
-              Options for ssh, like -L 8080:localhost:80, then perhaps a command for the board's shell
+      [TERM]...          What the board must have: camera, !camera, board=rpi4, baud=57600,115200,
+                         uart=2.., lab!=berlin; none = any
+      [SSH ARGUMENT]...  Options for ssh, like -L 8080:localhost:80, then perhaps a command for the
+                         board's shell
 
     Options:
-          --for <TIME>
-              How long the job may run, like 90s, 30m, 1h30m [default: the farm's]
-
-          --priority <N>
-              Place in the queue: 1 (first) to 16
-              
-              [default: 8]
-
-          --hint <KEY=VALUE>
-              For the farm's policy
-
-      -i, --identity <FILE>
-              Private key to get in with, instead of those that are found [the agent's, ~/.ssh/id_*,
-              else a new one]
-
-          --wait <TIME>
-              Longest time to wait for a board, like 90s, 5m [default: no limit]
-
-          --heartbeat <TIME>
-              How often to tell the farm that we are still here; it takes the board back after three
-              silences
-              
-              [default: 10s]
-
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+          --for <TIME>        How long the job may run, like 90s, 30m, 1h30m [default: the farm's]
+          --priority <N>      Place in the queue: 1 (first) to 16 [default: 8]
+          --hint <KEY=VALUE>  For the farm's policy
+      -i, --identity <FILE>   Private key to get in with, instead of those that are found [the agent's,
+                              ~/.ssh/id_*, else a new one]
+          --wait <TIME>       Longest time to wait for a board, like 90s, 5m [default: no limit]
+          --heartbeat <TIME>  How often to tell the farm that we are still here; it takes the board back
+                              after three silences [default: 10s]
+      -h, --help              Print help
+      -V, --version           Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
 
     Exit codes:
       the remote command's own, and of the farm:

@@ -15,40 +15,16 @@ fn help_says() {
       cancel  Stop a task; to its worker that is a failure
 
     Options:
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+      -h, --help     Print help
+      -V, --version  Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
     ");
     assert_snapshot!(help(&["task", "list"]), @"
     Show tasks, newest first
@@ -56,59 +32,22 @@ fn help_says() {
     Usage: grove task list [OPTIONS]
 
     Options:
-          --worker <WORKER>
-              Only those of this worker
-              
-              [env: GROVE_WORKER]
-
-          --request <REQUEST>
-              Only those that open the job of this request
-
-          --kind <KIND>
-              Only those that do this: prepare, maintain, open, check, recheck
-
-          --phase <PHASE>
-              Only those that are so far: waiting, running, succeeded, failed, cancelled
-
-          --limit <N>
-              How many at most
-              
-              [default: 50]
-
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+          --worker <WORKER>    Only those of this worker [env: GROVE_WORKER]
+          --request <REQUEST>  Only those that open the job of this request
+          --kind <KIND>        Only those that do this: prepare, maintain, open, check, recheck
+          --phase <PHASE>      Only those that are so far: waiting, running, succeeded, failed,
+                               cancelled
+          --limit <N>          How many at most [default: 50]
+      -h, --help               Print help
+      -V, --version            Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
     ");
     assert_snapshot!(help(&["task", "show"]), @"
     Show one task, step by step
@@ -116,44 +55,19 @@ fn help_says() {
     Usage: grove task show [OPTIONS] <TASK>
 
     Arguments:
-      <TASK>
-              UUID of the task
+      <TASK>  UUID of the task
 
     Options:
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+      -h, --help     Print help
+      -V, --version  Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
     ");
     assert_snapshot!(help(&["task", "cancel"]), @"
     Stop a task; to its worker that is a failure
@@ -161,44 +75,19 @@ fn help_says() {
     Usage: grove task cancel [OPTIONS] <TASK>
 
     Arguments:
-      <TASK>
-              UUID of the task
+      <TASK>  UUID of the task
 
     Options:
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+      -h, --help     Print help
+      -V, --version  Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
     ");
 }
 

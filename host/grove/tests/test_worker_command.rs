@@ -23,40 +23,16 @@ fn help_says() {
       remove  Take it out of the farm
 
     Options:
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+      -h, --help     Print help
+      -V, --version  Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
     ");
     assert_snapshot!(help(&["worker", "list"]), @"
     Show workers
@@ -64,55 +40,21 @@ fn help_says() {
     Usage: grove worker list [OPTIONS]
 
     Options:
-          --state <STATE>
-              Only those in this state: maintenance, prepare, idle, running, busy, failed
-
-          --wants <TERM>
-              Only those that fit this term, like board=rpi4 or uart=2..
-
-          --group <GROUP>
-              Only those that this group may use
-
-          --host <HOST>
-              Only those that stand here
-
-          --driver <NAME>
-              Only those of this driver
-
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+          --state <STATE>  Only those in this state: maintenance, prepare, idle, running, busy, failed
+          --wants <TERM>   Only those that fit this term, like board=rpi4 or uart=2..
+          --group <GROUP>  Only those that this group may use
+          --host <HOST>    Only those that stand here
+          --driver <NAME>  Only those of this driver
+      -h, --help           Print help
+      -V, --version        Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
     ");
     assert_snapshot!(help(&["worker", "show"]), @"
     Show one worker
@@ -120,46 +62,19 @@ fn help_says() {
     Usage: grove worker show [OPTIONS] <WORKER>
 
     Arguments:
-      <WORKER>
-              UUID of the worker
-              
-              [env: GROVE_WORKER]
+      <WORKER>  UUID of the worker [env: GROVE_WORKER]
 
     Options:
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+      -h, --help     Print help
+      -V, --version  Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
     ");
     assert_snapshot!(help(&["worker", "add"]), @"
     Register a worker, or register it anew; prints its UUID
@@ -167,62 +82,25 @@ fn help_says() {
     Usage: grove worker add [OPTIONS] --driver <NAME> [WORKER]
 
     Arguments:
-      [WORKER]
-              UUID of the worker [default: a new one]
-              
-              [env: GROVE_WORKER]
+      [WORKER]  UUID of the worker [default: a new one] [env: GROVE_WORKER]
 
     Options:
-          --driver <NAME>
-              Driver for this kind of board
-
-          --config <CONFIG>
-              The driver's configuration: KEY=VALUE (value: JSON, else text), @FILE.json or a JSON
-              object; later ones win
-
-          --cap <KEY=VALUE>
-              What the board can do
-
-          --group <GROUP>
-              Who may use it [default: everyone, or as it was]
-
-          --host <HOST>
-              Where it stands: tasks of one host share a limit
-
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+          --driver <NAME>    Driver for this kind of board
+          --config <CONFIG>  The driver's configuration: KEY=VALUE (value: JSON, else text), @FILE.json
+                             or a JSON object; later ones win
+          --cap <KEY=VALUE>  What the board can do
+          --group <GROUP>    Who may use it [default: everyone, or as it was]
+          --host <HOST>      Where it stands: tasks of one host share a limit
+      -h, --help             Print help
+      -V, --version          Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
     ");
     assert_snapshot!(help(&["worker", "edit"]), @"
     Change the admin's part: no state changes
@@ -230,58 +108,23 @@ fn help_says() {
     Usage: grove worker edit [OPTIONS] <--cap <KEY=VALUE>|--no-cap <KEY>|--host <HOST>|--notes <TEXT>> <WORKER>
 
     Arguments:
-      <WORKER>
-              UUID of the worker
-              
-              [env: GROVE_WORKER]
+      <WORKER>  UUID of the worker [env: GROVE_WORKER]
 
     Options:
-          --cap <KEY=VALUE>
-              Set a capability: it wins over what the board says of itself
-
-          --no-cap <KEY>
-              Take back a capability that was set so
-
-          --host <HOST>
-              Where it stands; empty = nowhere
-
-          --notes <TEXT>
-              Remarks; empty = none
-
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+          --cap <KEY=VALUE>  Set a capability: it wins over what the board says of itself
+          --no-cap <KEY>     Take back a capability that was set so
+          --host <HOST>      Where it stands; empty = nowhere
+          --notes <TEXT>     Remarks; empty = none
+      -h, --help             Print help
+      -V, --version          Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
     ");
     assert_snapshot!(help(&["worker", "groups"]), @"
     Say who may use it
@@ -289,52 +132,21 @@ fn help_says() {
     Usage: grove worker groups [OPTIONS] <--group <GROUP>|--everyone> <WORKER>
 
     Arguments:
-      <WORKER>
-              UUID of the worker
-              
-              [env: GROVE_WORKER]
+      <WORKER>  UUID of the worker [env: GROVE_WORKER]
 
     Options:
-          --group <GROUP>
-              A group that may use it
-
-          --everyone
-              Everyone may use it
-
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+          --group <GROUP>  A group that may use it
+          --everyone       Everyone may use it
+      -h, --help           Print help
+      -V, --version        Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
     ");
     assert_snapshot!(help(&["worker", "state"]), @"
     Take it to idle or maintenance
@@ -342,56 +154,22 @@ fn help_says() {
     Usage: grove worker state [OPTIONS] <STATE> <WORKER>
 
     Arguments:
-      <STATE>
-              Where it shall go
-
-              Possible values:
-              - idle:        Ready for jobs
-              - maintenance: In the admin's hands
-
-      <WORKER>
-              UUID of the worker
-              
-              [env: GROVE_WORKER]
+      <STATE>   Where it shall go: ready for jobs, or in the admin's hands [possible values: idle,
+                maintenance]
+      <WORKER>  UUID of the worker [env: GROVE_WORKER]
 
     Options:
-          --force
-              idle: also from failed; maintenance: also when a job runs on it, which ends
-
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+          --force    idle: also from failed; maintenance: also when a job runs on it, which ends
+      -h, --help     Print help
+      -V, --version  Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
     ");
     assert_snapshot!(help(&["worker", "fail"]), @"
     Report that it is broken
@@ -399,49 +177,20 @@ fn help_says() {
     Usage: grove worker fail [OPTIONS] --reason <REASON> <WORKER>
 
     Arguments:
-      <WORKER>
-              UUID of the worker
-              
-              [env: GROVE_WORKER]
+      <WORKER>  UUID of the worker [env: GROVE_WORKER]
 
     Options:
-          --reason <REASON>
-              What is wrong with it
-
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+          --reason <REASON>  What is wrong with it
+      -h, --help             Print help
+      -V, --version          Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
     ");
     assert_snapshot!(help(&["worker", "remove"]), @"
     Take it out of the farm
@@ -449,49 +198,20 @@ fn help_says() {
     Usage: grove worker remove [OPTIONS] <WORKER>
 
     Arguments:
-      <WORKER>
-              UUID of the worker
-              
-              [env: GROVE_WORKER]
+      <WORKER>  UUID of the worker [env: GROVE_WORKER]
 
     Options:
-          --force
-              Also when a job runs on it, which ends
-
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
+          --force    Also when a job runs on it, which ends
+      -h, --help     Print help
+      -V, --version  Print version
 
     Global options:
-          --server <URL>
-              Address of the farm
-              
-              [env: GROVE_SERVER]
-              [default: http://127.0.0.1:8487]
-
-      -o, --output <FORM>
-              Form of the result
-
-              Possible values:
-              - human: Tables and sentences
-              - json:  What the farm sent, for programs
-              
-              [default: human]
-
-      -q, --quiet
-              Say nothing but the result
-
-          --color <WHEN>
-              When to colour the result
-
-              Possible values:
-              - auto:   On terminals, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
-              
-              [default: auto]
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
     ");
 }
 

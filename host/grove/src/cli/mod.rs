@@ -44,7 +44,7 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     server: String,
-    /// Form of the result
+    /// Form of the result: for people, or what the farm sent
     #[arg(
         short,
         long,
@@ -58,7 +58,7 @@ pub(crate) struct Global {
     /// Say nothing but the result
     #[arg(short, long, global = true, help_heading = "Global options")]
     quiet: bool,
-    /// When to colour the result
+    /// When to colour the result; auto: on terminals, unless NO_COLOR is set
     #[arg(
         long,
         global = true,

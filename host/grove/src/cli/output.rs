@@ -9,22 +9,19 @@ use serde::Serialize;
 /// Form of results.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
 pub(crate) enum Format {
-    /// Tables and sentences.
+    // Variants without help keep `--help` to a line per option.
     #[default]
     Human,
-    /// What the farm sent, for programs.
     Json,
 }
 
 /// When to colour.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
 pub(crate) enum When {
-    /// On terminals, unless NO_COLOR is set.
+    // On terminals, unless NO_COLOR is set.
     #[default]
     Auto,
-    /// Always.
     Always,
-    /// Never.
     Never,
 }
 

@@ -244,5 +244,8 @@ fn changed(out: &Output, request: &Shown) -> anyhow::Result<()> {
     if out.is_json() {
         return Ok(out.json(request)?);
     }
-    Ok(out.line(&hold::describe(request))?)
+    let running = request.job.as_ref().filter(|job| job.ended.is_none());
+    let ends =
+        running.map_or_else(String::new, |job| format!(", ends {}", relative(job.timeout, clock::now())));
+    Ok(out.line(&format!("{}{ends}", hold::describe(request)))?)
 }

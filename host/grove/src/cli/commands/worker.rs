@@ -109,7 +109,7 @@ pub(crate) struct Groups {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct State {
-    /// Where it shall go
+    /// Where it shall go: ready for jobs, or in the admin's hands
     #[arg(value_name = "STATE")]
     state: Wanted,
     #[command(flatten)]
@@ -121,9 +121,7 @@ pub(crate) struct State {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum Wanted {
-    /// Ready for jobs
     Idle,
-    /// In the admin's hands
     Maintenance,
 }
 
