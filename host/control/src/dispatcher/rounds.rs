@@ -69,9 +69,12 @@ impl Dispatcher {
     }
 
     fn round_limits(&self) -> RoundLimits {
+        // What a policy asked for does not bind the built-in rule that decides in its place.
+        let resting = self.policy.retry_at.is_some_and(|at| at > self.clock.now());
+        let info = self.policy.info.as_ref().filter(|_| !resting);
         RoundLimits {
             max_demands: self.settings.caps.demands_per_round,
-            max_candidates: self.policy.info.as_ref().map_or(0, |info| info.max_candidates),
+            max_candidates: info.map_or(0, |info| info.max_candidates),
         }
     }
 
