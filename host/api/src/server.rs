@@ -18,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 
-/// Bytes that a connection reads ahead, which is also the longest head of a request.
+/// Bytes that a connection holds in each direction.
 const BUFFER: usize = 64 << 10;
+/// Bytes of the head of a request.
+const HEAD: usize = 32 << 10;
 /// Headers of one request.
 const HEADERS: usize = 64;
 /// Pause after the machine could not give another connection.
@@ -114,8 +116,8 @@ async fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(app.options.limits.head)
         .max_buf_size(BUFFER)
-        .max_headers(HEADERS)
-        .pipeline_flush(true);
+        .max_header_size(HEAD)
+        .max_headers(HEADERS);
     let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,

@@ -109,7 +109,7 @@ mod tests {
             let all: Vec<u16> = all.into_iter().collect();
             let anchor = anchor.filter(|_| !all.is_empty()).map(|index| *index.get(&all));
             let window = Window { forward, descending, limit };
-            let wanted = |n: u16| n % modulus == 0;
+            let wanted = |n: u16| n.is_multiple_of(modulus);
             let want = naive(&all, anchor, window, wanted);
             let got = pick(all.iter().copied().filter(|n| wanted(*n)), anchor, window, |a, b| a.cmp(&b));
             prop_assert_eq!((&got.items, got.total, got.remaining), (&want.items, want.total, want.remaining));

@@ -32,7 +32,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Query: `after` (or `cursor`), `subject`, `kind`, and `limit` for pages.
 pub(crate) async fn events(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Result<Response, Refuse> {
     let mut query = Query::new(&uri);
-    let (after, cursor) = (query.parse::<u64>("after")?, query.parse::<u64>("cursor")?);
+    let (after, cursor) = (query.number("after")?, query.number("cursor")?);
     if after.is_some() && cursor.is_some() {
         return Err(bad_query("cursor", "after says the same: give one of them"));
     }

@@ -35,6 +35,11 @@ impl Whole {
             let problem = Problem::new(Code::BadJson, "the body is empty");
             return Err(problem.hint("send a JSON object").into());
         }
+        // serde would take an array for an object, field by field.
+        if self.0.trim_ascii_start().starts_with(b"[") {
+            let problem = Problem::new(Code::InvalidField, "the body is an array");
+            return Err(problem.hint("send a JSON object").into());
+        }
         let mut reader = serde_json::Deserializer::from_slice(&self.0);
         let read = serde_path_to_error::deserialize(&mut reader);
         let value = read.map_err(|error| {
@@ -56,27 +61,35 @@ fn no_json(path: &str, error: &serde_json::Error) -> Refuse {
     if !error.is_data() {
         return Problem::new(Code::BadJson, text).hint("send one JSON object and nothing after it").into();
     }
-    // serde names unknown and missing fields between backticks, and the place at the end.
+    // serde names fields between backticks, the place at the end, and expectations in the words of the language.
     let text = text.split(" at line ").next().unwrap_or_default();
+    let detail = match text.split_once("expected struct ") {
+        Some((before, _)) => format!("{before}expected an object"),
+        None => text.replace("expected u8", "expected a whole number"),
+    };
     let named = text.split('`').nth(1).unwrap_or_default();
+    let about = |kind: &str| text.starts_with(kind);
     let parent = if path == "." { "" } else { path };
-    let below = |name: &str| if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") };
-    if text.starts_with("unknown field") {
-        let field =
-            parent.strip_suffix(named).map_or_else(|| below(named), |above| format!("{above}{named}"));
-        return Problem::new(Code::UnknownField, short(text))
-            .hint(format!("remove {}, or correct its name", short(&field)))
-            .field(short(&field))
-            .into();
-    }
-    let field = if text.starts_with("missing field") { below(named) } else { parent.to_owned() };
-    let detail = if field.is_empty() { short(text) } else { format!("{}: {}", short(&field), short(text)) };
-    let problem = Problem::new(Code::InvalidField, detail);
-    if field.is_empty() {
-        problem.hint("send a JSON object").into()
+    let field = if about("unknown field") || about("missing field") || about("duplicate field") {
+        let above = parent.strip_suffix(named).unwrap_or(parent).trim_end_matches('.');
+        if above.is_empty() { named.to_owned() } else { format!("{above}.{named}") }
     } else {
-        problem.field(short(&field)).into()
+        parent.to_owned()
+    };
+    let field = short(&field);
+    if about("unknown field") {
+        let problem = Problem::new(Code::UnknownField, short(&detail));
+        return problem.hint(format!("remove {field}, or correct its name")).field(field).into();
     }
+    if field.is_empty() {
+        return Problem::new(Code::InvalidField, short(&detail)).hint("send a JSON object").into();
+    }
+    let problem = Problem::new(Code::InvalidField, format!("{field}: {}", short(&detail)));
+    let problem = match field.as_str() {
+        "deadline" | "valid_after" => problem.hint("write a time like 2026-01-31T12:00:00Z"),
+        _ => problem,
+    };
+    problem.field(field).into()
 }
 
 /// As much of a client's text as is shown back.
@@ -126,6 +139,12 @@ impl Query {
         text.map(|text| text.parse().map_err(|error| bad_query(name, error))).transpose()
     }
 
+    /// Takes a number.
+    pub(crate) fn number(&mut self, name: &str) -> Result<Option<u64>, Refuse> {
+        let text = self.text(name)?;
+        text.map(|text| text.parse().map_err(|_| bad_query(name, "it must be a whole number"))).transpose()
+    }
+
     /// Takes a parameter that is one of several words.
     pub(crate) fn one_of<T>(
         &mut self,
@@ -150,10 +169,10 @@ impl Query {
 
     /// Takes `limit`.
     pub(crate) fn limit(&mut self) -> Result<usize, Refuse> {
-        match self.parse::<usize>("limit")? {
-            None => Ok(limits::PAGE_DEFAULT),
-            Some(limit) if (1..=limits::PAGE).contains(&limit) => Ok(limit),
-            Some(_) => Err(bad_query("limit", format!("a page holds 1 to {} items", limits::PAGE))),
+        let Some(limit) = self.number("limit")? else { return Ok(limits::PAGE_DEFAULT) };
+        match usize::try_from(limit) {
+            Ok(limit) if (1..=limits::PAGE).contains(&limit) => Ok(limit),
+            _ => Err(bad_query("limit", format!("a page holds 1 to {} items", limits::PAGE))),
         }
     }
 

@@ -40,7 +40,15 @@ impl From<BodyError> for Refuse {
 
 impl IntoResponse for Refuse {
     fn into_response(self) -> Response {
-        let problem = self.0;
+        let mut problem = self.0;
+        if problem.hint.is_none() {
+            problem.hint = Code::from_name(&problem.code).map(|code| {
+                // A sentence there, a fragment here.
+                let remedy = code.remedy().trim_end_matches('.');
+                let (first, rest) = remedy.split_at(1);
+                first.to_lowercase() + rest
+            });
+        }
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         // Text and numbers: this cannot fail.
         let body = serde_json::to_vec(&problem).unwrap_or_default();
@@ -107,7 +115,7 @@ fn worker_refused(refusal: worker::Refusal, detail: String) -> Problem {
             return problem.hint(format!("close request {request} first, or use force to end its job"));
         }
         Refusal::NoWayToIdle => {
-            (Code::WorkerState, "bring it to maintenance first; from failed, force goes straight to idle")
+            (Code::WorkerState, "from failed, use force; otherwise wait until its job or its task has ended")
         }
         Refusal::InMaintenance => {
             (Code::WorkerState, "nothing needs to be reported: its admin has it already")

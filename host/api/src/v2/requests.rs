@@ -51,7 +51,7 @@ pub(crate) async fn get(
     let id = request_id(&id)?;
     let mut query = Query::new(&uri);
     let wait = query.wait()?;
-    let seen = query.parse::<u64>("revision")?;
+    let seen = query.number("revision")?;
     query.done()?;
     let request = match wait {
         None => found(&app.controller.farm(), id)?,

@@ -41,14 +41,24 @@ fn read(text: &str) -> (Vec<Exchange>, Vec<String>) {
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("> ") {
             match rest.split_once(": ") {
-                Some((name, value)) if !answering && exchanges.last().is_some_and(|e| e.body.is_empty()) && before.is_empty() => {
+                Some((name, value))
+                    if !answering
+                        && exchanges.last().is_some_and(|e| e.body.is_empty())
+                        && before.is_empty() =>
+                {
                     exchanges.last_mut().unwrap().headers.push((name.to_owned(), value.to_owned()));
                 }
                 _ => {
                     answering = false;
                     let before = std::mem::take(&mut before);
                     let head = rest.to_owned();
-                    exchanges.push(Exchange { before, head, headers: vec![], body: String::new(), answer: vec![] });
+                    exchanges.push(Exchange {
+                        before,
+                        head,
+                        headers: vec![],
+                        body: String::new(),
+                        answer: vec![],
+                    });
                 }
             }
         } else if line.starts_with('#') || line.starts_with("farm: ") || line.is_empty() {

@@ -114,7 +114,8 @@ impl Kit {
     /// Registers worker `number` with these capabilities (JSON).
     pub(crate) async fn worker(&self, number: u8, capabilities: &str) {
         let call = format!("PUT /api/v2/workers/{}", uuid(number));
-        let answer = self.ask(&call, &[], format!(r#"{{"driver":"fake","capabilities":{capabilities}}}"#)).await;
+        let answer =
+            self.ask(&call, &[], format!(r#"{{"driver":"fake","capabilities":{capabilities}}}"#)).await;
         assert!(answer.status.is_success(), "{}", answer.text());
     }
 

@@ -1,5 +1,20 @@
 //! The server as clients meet it: a real controller on surroundings in memory.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what fails here is a failed test"
+)]
+
 mod kit;
 
+mod bad_clients;
+mod fuzz;
 mod golden;
+mod pages;
+mod v1;
+mod v2;
+mod v2_events;
+mod v2_refusals;
