@@ -1,6 +1,6 @@
 //! What is not an API: health, metrics, error pages, and a word to people who open this in a browser.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use grove_wire::{Code, Problem};
 use http::header::CONTENT_TYPE;
@@ -8,6 +8,7 @@ use http::{Method, StatusCode, Uri};
 
 use crate::app::App;
 use crate::metrics::render;
+use crate::v2::input::Named;
 use crate::v2::refuse::Refuse;
 
 const TEXT: [(http::HeaderName, &str); 1] = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
@@ -37,7 +38,7 @@ pub(crate) async fn metrics(State(app): State<App>) -> Response {
     }
 }
 
-pub(crate) async fn error(Path(code): Path<String>) -> Response {
+pub(crate) async fn error(Named(code): Named) -> Response {
     let Some(code) = Code::from_name(&code) else {
         let problem = Problem::new(Code::NoRoute, "no problem has this code");
         return Refuse::from(problem).into_response();

@@ -17,7 +17,7 @@ use crate::v2::refuse::Refuse;
 use crate::{pages, v1, v2};
 
 /// Every path outside v1.
-pub(crate) const PATHS: [&str; 25] = [
+pub(crate) const PATHS: [&str; 26] = [
     "/api/v2/workers",
     "/api/v2/workers/{uuid}",
     "/api/v2/workers/{uuid}/state",
@@ -37,6 +37,7 @@ pub(crate) const PATHS: [&str; 25] = [
     "/api/v2/plugins/{name}",
     "/api/v2/events",
     "/api/v2",
+    "/api/v2/",
     "/api/v2/{*rest}",
     "/healthz",
     "/readyz",
@@ -85,6 +86,7 @@ impl App {
             .route("/api/v2/plugins/{name}", get(v2::plugins::get))
             .route("/api/v2/events", get(v2::events::events))
             .route("/api/v2", any(pages::nothing))
+            .route("/api/v2/", any(pages::nothing))
             .route("/api/v2/{*rest}", any(pages::nothing))
             .route("/healthz", get(pages::healthz))
             .route("/readyz", get(pages::readyz))

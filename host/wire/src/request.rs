@@ -56,7 +56,7 @@ pub struct Request {
     pub priority: u8,
     /// Place in the queue, from 1; null when it is not in it.
     pub position: Option<u64>,
-    /// Why it waits. Only in answers about one request.
+    /// Why it waits. Only in the answer to its creation, and with `?why=true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<Vec<Reason>>,
     /// When it was made.

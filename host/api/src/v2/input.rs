@@ -5,11 +5,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::FromRequest;
+use axum::extract::{FromRequest, FromRequestParts, Path};
 use bytes::Bytes;
 use grove_domain::id::{RequestId, TaskId, WorkerId};
 use grove_wire::{Code, Problem, Span, limits};
 use http::Request;
+use http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::refuse::Refuse;
@@ -95,6 +96,20 @@ fn no_json(path: &str, error: &serde_json::Error) -> Refuse {
 /// As much of a client's text as is shown back.
 fn short(text: &str) -> String {
     text.chars().take(300).collect()
+}
+
+/// The variable part of the path.
+pub(crate) struct Named(pub(crate) String);
+
+impl FromRequestParts<App> for Named {
+    type Rejection = Refuse;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refuse> {
+        match Path::from_request_parts(parts, app).await {
+            Ok(Path(name)) => Ok(Self(name)),
+            Err(_) => Err(Problem::new(Code::InvalidId, "the path holds bytes that are no text").into()),
+        }
+    }
 }
 
 /// A field whose value cannot be.

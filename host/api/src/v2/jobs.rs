@@ -1,12 +1,12 @@
 //! `/api/v2/jobs`.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use grove_domain::id::RequestId;
 use grove_wire::{Code, Page, Problem};
 use http::{StatusCode, Uri};
 
-use super::input::{Query, bad_query, request_id};
+use super::input::{Named, Query, bad_query, request_id};
 use super::refuse::Refuse;
 use super::{revision, show};
 use crate::app::App;
@@ -35,11 +35,7 @@ pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Response, R
     Ok(revision::json(StatusCode::OK, &Page { items, next }))
 }
 
-pub(crate) async fn get(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    uri: Uri,
-) -> Result<Response, Refuse> {
+pub(crate) async fn get(State(app): State<App>, Named(id): Named, uri: Uri) -> Result<Response, Refuse> {
     let id = request_id(&id)?;
     Query::new(&uri).done()?;
     let farm = app.controller.farm();

@@ -2,6 +2,7 @@
 
 pub(crate) mod events;
 pub(crate) mod idempotency;
+pub(crate) mod input;
 pub(crate) mod jobs;
 pub(crate) mod plugins;
 pub(crate) mod refuse;
@@ -9,6 +10,5 @@ pub(crate) mod requests;
 pub(crate) mod tasks;
 pub(crate) mod workers;
 
-mod input;
 mod revision;
 mod show;

@@ -1,11 +1,11 @@
 //! `/api/v2/plugins`.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use grove_wire::{Code, Page, Problem};
 use http::{StatusCode, Uri};
 
-use super::input::Query;
+use super::input::{Named, Query};
 use super::refuse::Refuse;
 use super::revision;
 use crate::app::App;
@@ -16,11 +16,7 @@ pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Response, R
     Ok(revision::json(StatusCode::OK, &Page { items: app.plugins.plugins(), next: None }))
 }
 
-pub(crate) async fn get(
-    State(app): State<App>,
-    Path(name): Path<String>,
-    uri: Uri,
-) -> Result<Response, Refuse> {
+pub(crate) async fn get(State(app): State<App>, Named(name): Named, uri: Uri) -> Result<Response, Refuse> {
     Query::new(&uri).done()?;
     let plugin = app.plugins.plugins().into_iter().find(|plugin| plugin.name == name);
     let plugin = plugin.ok_or_else(|| {

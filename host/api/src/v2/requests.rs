@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use grove_control::farm::Farm;
 use grove_control::refusal::Refused;
@@ -17,7 +17,7 @@ use http::header::{HeaderName, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use super::idempotency::{self, Claim};
-use super::input::{Query, Whole, at_most, bad_query, invalid, request_id, worker_id};
+use super::input::{Named, Query, Whole, at_most, bad_query, invalid, request_id, worker_id};
 use super::refuse::Refuse;
 use super::{revision, show};
 use crate::app::App;
@@ -42,16 +42,13 @@ async fn answer_with_why(app: &App, status: StatusCode, request: &Request) -> Re
 }
 
 /// Query: `wait` (answers on the next change of state, or after so long), `revision` (with it: as soon as it is newer
-/// than this).
-pub(crate) async fn get(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    uri: Uri,
-) -> Result<Response, Refuse> {
+/// than this), `why` (with the reasons why it waits: these are asked of the dispatcher, not of the snapshot).
+pub(crate) async fn get(State(app): State<App>, Named(id): Named, uri: Uri) -> Result<Response, Refuse> {
     let id = request_id(&id)?;
     let mut query = Query::new(&uri);
     let wait = query.wait()?;
     let seen = query.number("revision")?;
+    let why = query.flag("why")?;
     query.done()?;
     let request = match wait {
         None => found(&app.controller.farm(), id)?,
@@ -65,7 +62,7 @@ pub(crate) async fn get(
             newest?
         }
     };
-    Ok(answer_with_why(&app, StatusCode::OK, &request).await)
+    Ok(if why { answer_with_why(&app, StatusCode::OK, &request).await } else { answer(&app, &request) })
 }
 
 fn found(farm: &Farm, id: RequestId) -> Result<Arc<Request>, Refuse> {
@@ -257,7 +254,7 @@ fn signed(span: Span) -> SignedDuration {
 
 pub(crate) async fn patch(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Named(id): Named,
     headers: HeaderMap,
     body: Whole,
 ) -> Result<Response, Refuse> {
@@ -271,7 +268,7 @@ pub(crate) async fn patch(
 
 pub(crate) async fn close(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Named(id): Named,
     headers: HeaderMap,
     body: Whole,
 ) -> Result<Response, Refuse> {
@@ -285,7 +282,7 @@ pub(crate) async fn close(
 
 pub(crate) async fn prolong(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Named(id): Named,
     headers: HeaderMap,
     body: Whole,
 ) -> Result<Response, Refuse> {
@@ -296,12 +293,12 @@ pub(crate) async fn prolong(
     Ok(answer(&app, &request))
 }
 
-pub(crate) async fn heartbeat(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Refuse> {
+pub(crate) async fn heartbeat(State(app): State<App>, Named(id): Named) -> Result<Response, Refuse> {
     let request = app.controller.heartbeat(request_id(&id)?).await?;
     Ok(answer(&app, &request))
 }
 
-pub(crate) async fn why(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Refuse> {
+pub(crate) async fn why(State(app): State<App>, Named(id): Named) -> Result<Response, Refuse> {
     let reasons = app.controller.why(request_id(&id)?).await?;
     let shown: Vec<_> = reasons.into_iter().map(show::reason).collect();
     Ok(revision::json(StatusCode::OK, &shown))

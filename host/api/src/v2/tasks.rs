@@ -1,6 +1,6 @@
 //! `/api/v2/tasks`.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use grove_control::ports::TaskQuery;
 use grove_domain::id::TaskId;
@@ -8,7 +8,7 @@ use grove_domain::task::{Phase, TaskKind};
 use grove_wire::Page;
 use http::{StatusCode, Uri};
 
-use super::input::{Query, bad_query, request_id, task_id, worker_id};
+use super::input::{Named, Query, bad_query, request_id, task_id, worker_id};
 use super::refuse::Refuse;
 use super::{revision, show};
 use crate::app::App;
@@ -36,18 +36,14 @@ pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Response, R
     Ok(revision::json(StatusCode::OK, &Page { items, next }))
 }
 
-pub(crate) async fn get(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    uri: Uri,
-) -> Result<Response, Refuse> {
+pub(crate) async fn get(State(app): State<App>, Named(id): Named, uri: Uri) -> Result<Response, Refuse> {
     let id = task_id(&id)?;
     Query::new(&uri).done()?;
     let task = app.controller.task(id).await?;
     Ok(revision::json(StatusCode::OK, &show::task(task)))
 }
 
-pub(crate) async fn cancel(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Refuse> {
+pub(crate) async fn cancel(State(app): State<App>, Named(id): Named) -> Result<Response, Refuse> {
     let id = task_id(&id)?;
     app.controller.cancel_task(&app.actor, id).await?;
     let task = app.controller.task(id).await?;

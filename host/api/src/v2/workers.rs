@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use grove_control::{Created, Want};
 use grove_domain::capability::UUID_KEY;
@@ -15,7 +15,7 @@ use grove_wire::worker::{MoveWorker, PatchWorker, PutWorker, ReportFailure, Want
 use grove_wire::{Page, limits};
 use http::{HeaderMap, StatusCode, Uri};
 
-use super::input::{Query, Whole, at_most, bad_query, invalid, worker_id};
+use super::input::{Named, Query, Whole, at_most, bad_query, invalid, worker_id};
 use super::refuse::Refuse;
 use super::{revision, show};
 use crate::app::App;
@@ -24,11 +24,7 @@ fn answer(status: StatusCode, worker: &Worker) -> Response {
     revision::with_etag(status, worker.revision, &show::worker(worker))
 }
 
-pub(crate) async fn get(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    uri: Uri,
-) -> Result<Response, Refuse> {
+pub(crate) async fn get(State(app): State<App>, Named(id): Named, uri: Uri) -> Result<Response, Refuse> {
     let id = worker_id(&id)?;
     Query::new(&uri).done()?;
     let farm = app.controller.farm();
@@ -71,7 +67,7 @@ pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Response, R
 
 pub(crate) async fn put(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Named(id): Named,
     headers: HeaderMap,
     body: Whole,
 ) -> Result<Response, Refuse> {
@@ -98,7 +94,7 @@ pub(crate) async fn put(
 
 pub(crate) async fn patch(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Named(id): Named,
     headers: HeaderMap,
     body: Whole,
 ) -> Result<Response, Refuse> {
@@ -124,7 +120,7 @@ pub(crate) async fn patch(
 /// Query: `force`.
 pub(crate) async fn delete(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Named(id): Named,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Refuse> {
@@ -139,7 +135,7 @@ pub(crate) async fn delete(
 /// 200 when it is there already, 202 when it is on its way.
 pub(crate) async fn set_state(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Named(id): Named,
     headers: HeaderMap,
     body: Whole,
 ) -> Result<Response, Refuse> {
@@ -159,7 +155,7 @@ pub(crate) async fn set_state(
 
 pub(crate) async fn report_failure(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Named(id): Named,
     body: Whole,
 ) -> Result<Response, Refuse> {
     let id = worker_id(&id)?;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use grove_api::{Limits, Options, serve};
+use grove_api::{App, Limits, Options, PluginList, serve};
 use grove_control::Settings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,10 +23,15 @@ struct Server {
 
 async fn start(limits: Limits) -> Server {
     let kit = Kit::with(Settings::default(), Options { limits, ..Options::default() }).await;
+    let app = kit.app.clone();
+    start_with(kit, app).await
+}
+
+async fn start_with(kit: Kit, app: App) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let running = tokio::spawn(serve(listener, kit.app.clone(), shutdown.clone()));
+    let running = tokio::spawn(serve(listener, app, shutdown.clone()));
     Server { address, kit, shutdown, running }
 }
 
@@ -251,4 +256,41 @@ async fn shutdown_ends_what_waits_and_lets_the_rest_finish() {
     assert!(polled.is_empty() || polled.starts_with("HTTP/1.1 200"), "{polled}");
     rest(&mut streaming).await;
     assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+struct Broken;
+
+impl PluginList for Broken {
+    fn plugins(&self) -> Vec<grove_wire::plugin::Plugin> {
+        panic!("a handler that breaks, on purpose")
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_breaks_breaks_nothing_else() {
+    let kit = Kit::new().await;
+    let check_key = std::sync::Arc::new(|line: &str| Ok(line.to_owned()));
+    let app = App::new(kit.controller.clone(), Options::default(), std::sync::Arc::new(Broken), check_key);
+    let server = start_with(kit, app).await;
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET /api/v2/plugins HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let answer = one(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("\"code\":\"internal\""), "{answer}");
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    assert!(one(&mut stream).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn head_is_answered_without_a_body() {
+    let server = start(Limits::default()).await;
+    let mut bytes = b"HEAD /api/v1/version HTTP/1.1\r\nhost: a\r\n\r\n".to_vec();
+    bytes.extend_from_slice(b"HEAD /api/v2/workers HTTP/1.1\r\nhost: a\r\n\r\n");
+    bytes.extend_from_slice(b"POST /api/v1/reqs/1/close HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    let answers = server.all(&bytes).await;
+    let mut heads = answers.split("\r\n\r\n");
+    let (first, second, third) = (heads.next().unwrap(), heads.next().unwrap(), heads.next().unwrap());
+    assert!(first.starts_with("HTTP/1.1 200") && first.contains("content-length: 57"), "{first}");
+    assert!(second.starts_with("HTTP/1.1 200"), "{second}");
+    assert!(third.starts_with("HTTP/1.1 404"), "{third}");
+    assert_eq!(heads.collect::<Vec<_>>(), [r#"{"message":"Request not found"}"#]);
 }

@@ -103,6 +103,8 @@ async fn a_request_runs_its_course() {
 
     let why = kit.get("/api/v2/requests/1/why").await.json();
     assert_eq!(why[0]["code"], "no_idle_worker");
+    assert_eq!(kit.get("/api/v2/requests/1?why").await.json()["why"], why);
+    assert_eq!(kit.get("/api/v2/requests/1").await.json().get("why"), None);
 
     let patched = kit.ask("PATCH /api/v2/requests/1", &[("if-match", "\"1\"")], r#"{"priority":3}"#).await;
     assert_eq!(

@@ -91,6 +91,9 @@ async fn problems_say_what_is_wrong_and_what_to_do() {
         ("GET /api/v2/jobs/99".into(), String::new()),
         (format!("GET /api/v2/tasks/{none}"), String::new()),
         ("GET /api/v2/plugins/nope".into(), String::new()),
+        ("GET /api/v2/plugins/%FF".into(), String::new()),
+        ("GET /errors/%FF".into(), String::new()),
+        ("GET /api/v2/".into(), String::new()),
         // Queries.
         ("GET /api/v2/workers?color=red".into(), String::new()),
         ("GET /api/v2/workers?state=asleep".into(), String::new()),
