@@ -1,6 +1,11 @@
 //! The command line, as its users meet it. Every verb has a file of its own, the twin of the one that carries it out.
 
-#![allow(unreachable_pub, dead_code, reason = "helpers are shared by the files of this binary")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper that fails is a test that fails"
+)]
 
 #[path = "../../client/tests/canned/mod.rs"]
 mod canned;

@@ -10,15 +10,15 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-pub use crate::canned::Farm;
+pub(crate) use crate::canned::Farm;
 
-pub const BOARD: &str = "01900000-0000-7000-8000-000000000001";
-pub const TASK: &str = "01900000-0000-7000-8000-00000000000a";
+pub(crate) const BOARD: &str = "01900000-0000-7000-8000-000000000001";
+pub(crate) const TASK: &str = "01900000-0000-7000-8000-00000000000a";
 /// Longest wait for something that must happen: only a hang takes this long.
 const HANG: Duration = Duration::from_secs(60);
 
 /// So long before now (or after, when it begins with a minus), for outputs that tell times from now.
-pub fn ago(length: &str) -> String {
+pub(crate) fn ago(length: &str) -> String {
     let (sign, length) = length.strip_prefix('-').map_or((1, length), |length| (-1, length));
     let seconds = length.parse::<grove_wire::Span>().unwrap().as_secs();
     let length = SignedDuration::from_secs(sign * i64::try_from(seconds).unwrap());
@@ -27,7 +27,7 @@ pub fn ago(length: &str) -> String {
     (now - length).to_string()
 }
 
-pub fn worker(state: &str) -> Value {
+pub(crate) fn worker(state: &str) -> Value {
     json!({
         "uuid": BOARD, "state": state, "since": ago("3m30s"), "reason": null, "driver": "ssh",
         "driver_config": {"host": "10.0.0.7", "port": 22}, "host": "rack2", "notes": null, "groups": ["lab"],
@@ -38,7 +38,7 @@ pub fn worker(state: &str) -> Value {
     })
 }
 
-pub fn request(state: &str) -> Value {
+pub(crate) fn request(state: &str) -> Value {
     json!({
         "id": 42, "state": state, "since": ago("90s"), "reason": null, "owner": "local",
         "wants": ["board=rpi4", "uart=2.."], "priority": 8, "position": null, "created": ago("90s"),
@@ -48,7 +48,7 @@ pub fn request(state: &str) -> Value {
 }
 
 /// A request in the queue, and why.
-pub fn waiting(position: u64, why: &str) -> Value {
+pub(crate) fn waiting(position: u64, why: &str) -> Value {
     let mut request = request("waiting");
     request["position"] = position.into();
     request["why"] = match why {
@@ -59,14 +59,14 @@ pub fn waiting(position: u64, why: &str) -> Value {
 }
 
 /// A request whose job runs.
-pub fn running(host_keys: &[&str]) -> Value {
+pub(crate) fn running(host_keys: &[&str]) -> Value {
     let mut request = request("in_progress");
     request["job"] = job("running");
     request["job"]["access"]["host_keys"] = host_keys.into();
     request
 }
 
-pub fn job(state: &str) -> Value {
+pub(crate) fn job(state: &str) -> Value {
     let access = json!({"host": "farm.example", "port": 20007, "user": "boruta-user", "host_keys": []});
     json!({
         "id": 42, "worker": BOARD, "state": state, "opened": ago("3m30s"), "timeout": ago("-56m30s"),
@@ -75,7 +75,7 @@ pub fn job(state: &str) -> Value {
 }
 
 /// A request whose job has ended.
-pub fn ended(state: &str, reason: Option<&str>, time_was_up: bool) -> Value {
+pub(crate) fn ended(state: &str, reason: Option<&str>, time_was_up: bool) -> Value {
     let mut request = request(state);
     request["reason"] = reason.into();
     request["job"] = job("ended");
@@ -85,7 +85,7 @@ pub fn ended(state: &str, reason: Option<&str>, time_was_up: bool) -> Value {
     request
 }
 
-pub fn task() -> Value {
+pub(crate) fn task() -> Value {
     json!({
         "id": TASK, "worker": BOARD, "kind": "prepare", "request": null, "driver": "ssh", "phase": "running",
         "steps": [
@@ -97,11 +97,11 @@ pub fn task() -> Value {
     })
 }
 
-pub fn items(items: impl Into<Vec<Value>>) -> Value {
+pub(crate) fn items(items: impl Into<Vec<Value>>) -> Value {
     json!({"items": items.into(), "next": null})
 }
 
-pub fn problem(code: grove_wire::Code, detail: &str, hint: Option<&str>) -> Value {
+pub(crate) fn problem(code: grove_wire::Code, detail: &str, hint: Option<&str>) -> Value {
     let problem = grove_wire::Problem::new(code, detail);
     let problem = match hint {
         Some(hint) => problem.hint(hint),
@@ -111,7 +111,7 @@ pub fn problem(code: grove_wire::Code, detail: &str, hint: Option<&str>) -> Valu
 }
 
 /// A user's surroundings: a home without keys, a `PATH` with a fake ssh in front.
-pub struct Home {
+pub(crate) struct Home {
     folder: tempfile::TempDir,
 }
 
@@ -131,7 +131,7 @@ eval "$FAKE_DO"
 "#;
 
 impl Home {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let home = Self { folder: tempfile::tempdir().unwrap() };
         for folder in ["bin", "fake", "tmp", ".ssh"] {
             std::fs::create_dir(home.path(folder)).unwrap();
@@ -142,21 +142,21 @@ impl Home {
         home
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     /// What the fake ssh was given, with the names of temporary files made plain.
-    pub fn ssh_words(&self) -> String {
+    pub(crate) fn ssh_words(&self) -> String {
         self.plain(&self.read("fake/argv")).replace("\n-o\n", "\n-o ").replace("\n-i\n", "\n-i ")
     }
 
     /// Returns once the file is there.
-    pub fn wait_for(&self, name: &str) {
+    pub(crate) fn wait_for(&self, name: &str) {
         let mut waited = Duration::ZERO;
         while !self.path(name).exists() {
             assert!(waited < HANG, "{name} did not appear");
@@ -166,12 +166,12 @@ impl Home {
     }
 
     /// Files that the command line left behind.
-    pub fn left_behind(&self) -> Vec<PathBuf> {
+    pub(crate) fn left_behind(&self) -> Vec<PathBuf> {
         std::fs::read_dir(self.path("tmp")).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
 
     /// `text` with temporary names made plain.
-    pub fn plain(&self, text: &str) -> String {
+    pub(crate) fn plain(&self, text: &str) -> String {
         let folder = self.folder.path().display().to_string();
         let text = text.replace(&folder, "HOME");
         // HOME/tmp/grove-XXXXXX/file
@@ -186,7 +186,7 @@ impl Home {
     }
 
     /// The binary, with nothing of the tester's own surroundings.
-    pub fn command(&self, farm: &Farm, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, farm: &Farm, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_grove"));
         command
             .args(args)
@@ -206,21 +206,21 @@ impl Home {
 }
 
 /// Runs `grove ARGS` to its end.
-pub fn grove(farm: &Farm, args: &[&str]) -> String {
+pub(crate) fn grove(farm: &Farm, args: &[&str]) -> String {
     let home = Home::new();
     let output = home.command(farm, args).output().unwrap();
     home.plain(&told(farm, &output))
 }
 
 /// The same with something on its stdin.
-pub fn run_with_input(mut command: Command, input: &str) -> Output {
+pub(crate) fn run_with_input(mut command: Command, input: &str) -> Output {
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
 }
 
 /// What a command told: stdout, then stderr and the exit code where there is something to tell.
-pub fn told(farm: &Farm, output: &Output) -> String {
+pub(crate) fn told(farm: &Farm, output: &Output) -> String {
     let mut text = String::from_utf8(output.stdout.clone()).unwrap();
     let stderr = String::from_utf8(output.stderr.clone()).unwrap();
     if !stderr.is_empty() {
@@ -234,35 +234,35 @@ pub fn told(farm: &Farm, output: &Output) -> String {
 }
 
 /// The help of a command.
-pub fn help(args: &[&str]) -> String {
+pub(crate) fn help(args: &[&str]) -> String {
     let args: Vec<&str> = args.iter().copied().chain(["--help"]).collect();
     grove(&Farm::new(), &args)
 }
 
 /// Method, path and body of every call, one per line; idempotency keys and public keys made plain.
-pub fn calls(farm: &Farm) -> String {
+pub(crate) fn calls(farm: &Farm) -> String {
     let mut lines = String::new();
     for call in farm.calls() {
-        lines.push_str(&format!("{} {}", call.line, call.body).trim_end().to_owned());
+        lines.push_str(&format!("{} {}", call.line, call.body).trim_end());
         lines.push('\n');
     }
     lines
 }
 
 /// Signal to everything that the terminal's Ctrl-C would reach.
-pub fn signal_group(child: &Child, signal: rustix::process::Signal) {
+pub(crate) fn signal_group(child: &Child, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     rustix::process::kill_process_group(pid, signal).unwrap();
 }
 
 /// Signal to the command line alone.
-pub fn signal(child: &Child, signal: rustix::process::Signal) {
+pub(crate) fn signal(child: &Child, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
 /// Whether something runs that was started with this folder as its `FAKE`.
-pub fn is_gone(pid_file: &Path) -> bool {
+pub(crate) fn is_gone(pid_file: &Path) -> bool {
     let pid = std::fs::read_to_string(pid_file).unwrap();
     !Path::new("/proc").join(pid.trim()).exists()
 }

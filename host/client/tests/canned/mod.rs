@@ -21,13 +21,13 @@ const HANG: Duration = Duration::from_secs(60);
 
 /// One call that came in.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub(crate) struct Call {
     /// `METHOD /path?query`.
-    pub line: String,
+    pub(crate) line: String,
     /// Names in lower case.
-    pub headers: HashMap<String, String>,
+    pub(crate) headers: HashMap<String, String>,
     /// As sent.
-    pub body: String,
+    pub(crate) body: String,
 }
 
 #[derive(Clone)]
@@ -45,9 +45,9 @@ struct State {
 }
 
 /// The farm; ends when dropped.
-pub struct Farm {
+pub(crate) struct Farm {
     /// Base address.
-    pub url: String,
+    pub(crate) url: String,
     state: Arc<Mutex<State>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -55,7 +55,7 @@ pub struct Farm {
 
 impl Farm {
     /// A farm that knows no answer yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let state = Arc::new(Mutex::new(State::default()));
         let shared = state.clone();
         let (stop, stopped) = oneshot::channel();
@@ -76,30 +76,30 @@ impl Farm {
     }
 
     /// Answers `METHOD /path` so; said again for the same path, the first is given once, then the next.
-    pub fn on(&self, route: &str, status: u16, body: impl Into<Value>) -> &Self {
+    pub(crate) fn on(&self, route: &str, status: u16, body: impl Into<Value>) -> &Self {
         let kind = if status < 400 { "application/json" } else { "application/problem+json" };
         self.on_text(route, status, kind, &body.into().to_string())
     }
 
     /// The same with any kind of body.
-    pub fn on_text(&self, route: &str, status: u16, kind: &'static str, body: &str) -> &Self {
+    pub(crate) fn on_text(&self, route: &str, status: u16, kind: &'static str, body: &str) -> &Self {
         let answer = Answer { status, kind, body: body.to_owned() };
         self.state.lock().unwrap().answers.entry(route.to_owned()).or_default().push(answer);
         self
     }
 
     /// Every call, in order.
-    pub fn calls(&self) -> Vec<Call> {
+    pub(crate) fn calls(&self) -> Vec<Call> {
         self.state.lock().unwrap().calls.clone()
     }
 
     /// Those whose line begins so.
-    pub fn calls_of(&self, start: &str) -> Vec<Call> {
+    pub(crate) fn calls_of(&self, start: &str) -> Vec<Call> {
         self.calls().into_iter().filter(|call| call.line.starts_with(start)).collect()
     }
 
     /// Returns once so many calls with this start have come.
-    pub fn wait_for(&self, start: &str, count: usize) {
+    pub(crate) fn wait_for(&self, start: &str, count: usize) {
         let mut waited = Duration::ZERO;
         while self.calls_of(start).len() < count {
             assert!(waited < HANG, "{start} was called {} times only", self.calls_of(start).len());

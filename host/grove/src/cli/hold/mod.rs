@@ -191,13 +191,15 @@ impl Stay<'_> {
         if let Some(code) = parting.remote_code() {
             return Exit::Remote(code);
         }
-        if let Some(signal) = parting.interrupted {
+        let by = parting.interrupted;
+        if let Some(signal @ (Signal::Terminate | Signal::HangUp)) = by {
             return Exit::Interrupted(signal);
         }
-        // ssh itself failed: the farm may know why.
-        match timeout(LAST_WORD, wait::patiently(|| self.farm.request(id))).await {
-            Ok(Ok(request)) if request.state.is_terminal() => Exit::of_request(&request),
-            Ok(Err(error)) if error.is_transient() => Exit::of_error(error),
+        // ssh itself failed, or Ctrl-C ended it, now or in its own time: the farm may know of another reason.
+        match (timeout(LAST_WORD, wait::patiently(|| self.farm.request(id))).await, by) {
+            (Ok(Ok(request)), _) if request.state.is_terminal() => Exit::of_request(&request),
+            (_, Some(signal)) => Exit::Interrupted(signal),
+            (Ok(Err(error)), None) if error.is_transient() => Exit::of_error(error),
             _ => Exit::Remote(parting.code()),
         }
     }
