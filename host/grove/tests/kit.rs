@@ -243,7 +243,7 @@ pub(crate) fn help(args: &[&str]) -> String {
 pub(crate) fn calls(farm: &Farm) -> String {
     let mut lines = String::new();
     for call in farm.calls() {
-        lines.push_str(&format!("{} {}", call.line, call.body).trim_end());
+        lines.push_str(format!("{} {}", call.line, call.body).trim_end());
         lines.push('\n');
     }
     lines

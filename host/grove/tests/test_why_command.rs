@@ -58,6 +58,16 @@ fn times_are_told_from_now() {
 }
 
 #[test]
+fn what_the_text_tells_is_not_told_twice() {
+    let farm = Farm::new();
+    let until = ago("-2h30m30s");
+    let text = format!("its job runs on worker {BOARD} until {until}");
+    let reason = json!([{"code": "running", "text": text, "worker": BOARD, "until": until}]);
+    farm.on("GET /api/v2/requests/42/why", 200, reason);
+    assert_eq!(grove(&farm, &["why", "42"]), format!("{text} (in 2h 30m)\n"));
+}
+
+#[test]
 fn no_reason() {
     let farm = Farm::new();
     farm.on("GET /api/v2/requests/42/why", 200, json!([]));

@@ -30,11 +30,17 @@ pub(crate) async fn run(farm: &Client, out: &Output, args: Args) -> anyhow::Resu
 
 fn sentence(reason: &Reason) -> String {
     let mut sentence = reason.text.clone();
-    if let Some(worker) = reason.worker {
+    // What the text tells already is not told twice.
+    if let Some(worker) = reason.worker
+        && !sentence.contains(&worker.to_string())
+    {
         sentence.push_str(&format!(" (worker {worker})"));
     }
     if let Some(until) = reason.until {
-        sentence.push_str(&format!(", until {until} ({})", human::relative(until, clock::now())));
+        if !sentence.contains(&until.to_string()) {
+            sentence.push_str(&format!(", until {until:.0}"));
+        }
+        sentence.push_str(&format!(" ({})", human::relative(until, clock::now())));
     }
     sentence
 }
