@@ -239,7 +239,7 @@ pub(crate) fn help(args: &[&str]) -> String {
     grove(&Farm::new(), &args)
 }
 
-/// Method, path and body of every call, one per line; idempotency keys and public keys made plain.
+/// Method, path and body of every call, one per line.
 pub(crate) fn calls(farm: &Farm) -> String {
     let mut lines = String::new();
     for call in farm.calls() {
@@ -261,7 +261,7 @@ pub(crate) fn signal(child: &Child, signal: rustix::process::Signal) {
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
-/// Whether something runs that was started with this folder as its `FAKE`.
+/// Whether the process whose number this file holds is no more.
 pub(crate) fn is_gone(pid_file: &Path) -> bool {
     let pid = std::fs::read_to_string(pid_file).unwrap();
     !Path::new("/proc").join(pid.trim()).exists()
