@@ -1,30 +1,41 @@
 //! The controller against surroundings in memory, on paused time.
 
+// Lints know tests by this.
+#[cfg(test)]
 mod support;
 
+#[cfg(test)]
 #[path = "controller/workers.rs"]
 mod workers;
 
+#[cfg(test)]
 #[path = "controller/requests.rs"]
 mod requests;
 
+#[cfg(test)]
 #[path = "controller/jobs.rs"]
 mod jobs;
 
+#[cfg(test)]
 #[path = "controller/matching.rs"]
 mod matching;
 
+#[cfg(test)]
 #[path = "controller/cancellation.rs"]
 mod cancellation;
 
+#[cfg(test)]
 #[path = "controller/failed_workers.rs"]
 mod failed_workers;
 
+#[cfg(test)]
 #[path = "controller/recovery.rs"]
 mod recovery;
 
+#[cfg(test)]
 #[path = "controller/store_trouble.rs"]
 mod store_trouble;
 
+#[cfg(test)]
 #[path = "controller/simulation.rs"]
 mod simulation;

@@ -45,6 +45,7 @@ pub struct FakeDrivers {
 struct Shared {
     behaviours: HashMap<(Option<WorkerId>, String), Behaviour>,
     calls: Vec<(WorkerId, &'static str)>,
+    keep_no_calls: bool,
     active: HashMap<WorkerId, usize>,
     most_active: usize,
     alive: CancellationToken,
@@ -73,6 +74,11 @@ impl FakeDrivers {
     /// The most calls that were ever active at the same time on one worker: must be 1.
     pub fn most_active(&self) -> usize {
         self.shared.lock().most_active
+    }
+
+    /// From now on calls are not remembered: for measurements.
+    pub fn keep_no_calls(&self) {
+        self.shared.lock().keep_no_calls = true;
     }
 
     /// Forgets the calls so far.
@@ -125,7 +131,9 @@ impl Driver for FakeDriver {
         }
         let behaviour = {
             let mut shared = self.shared.lock();
-            shared.calls.push((self.worker, name));
+            if !shared.keep_no_calls {
+                shared.calls.push((self.worker, name));
+            }
             let active = shared.active.entry(self.worker).or_default();
             *active += 1;
             let active = *active;

@@ -94,11 +94,11 @@ impl World {
         let request = self.some_request();
         match self.rng.u8(0..100) {
             0..8 => {
-                let capabilities = [("board", if number % 2 == 0 { "pi" } else { "x86" })];
+                let capabilities = [("board", if number.is_multiple_of(2) { "pi" } else { "x86" })];
                 let extra = [("board", "pi"), ("camera", "1")];
                 let capabilities = if self.rng.u8(0..5) == 0 { &extra[..] } else { &capabilities[..] };
                 let registration = registration(capabilities);
-                let groups = (number % 3 == 0).then(|| vec![format!("g{}", number % 2)]);
+                let groups = number.is_multiple_of(3).then(|| vec![format!("g{}", number % 2)]);
                 let edit = Edit { groups: Some(groups), ..Edit::default() };
                 self.run(async move {
                     let answer = controller.register("board", worker, registration, edit, None).await;
