@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use grove_control::farm::Farm;
+use grove_control::refusal::Refused;
 use grove_control::{Created, Want};
 use grove_domain::capability::UUID_KEY;
+use grove_domain::event::Subject;
 use grove_domain::id::WorkerId;
 use grove_domain::wants::Wants;
 use grove_domain::worker::{self, Edit, Registration, Worker};
@@ -24,12 +27,48 @@ fn answer(status: StatusCode, worker: &Worker) -> Response {
     revision::with_etag(status, worker.revision, &show::worker(worker))
 }
 
+/// Query: `wait` (answers on the next change of state, or after so long), `revision` (with it: as soon as it is newer
+/// than this).
 pub(crate) async fn get(State(app): State<App>, Named(id): Named, uri: Uri) -> Result<Response, Refuse> {
     let id = worker_id(&id)?;
-    Query::new(&uri).done()?;
-    let farm = app.controller.farm();
-    let worker = farm.worker(id).ok_or(grove_control::refusal::Refused::NoSuchWorker)?;
-    Ok(answer(StatusCode::OK, worker))
+    let mut query = Query::new(&uri);
+    let wait = query.wait()?;
+    let seen = query.number("revision")?;
+    query.done()?;
+    let worker = match wait {
+        None => found(&app.controller.farm(), id)?,
+        Some(wait) => {
+            let newest = tokio::select! {
+                newest = changed(&app, id, seen) => newest,
+                () = tokio::time::sleep(wait) => found(&app.controller.farm(), id),
+                () = app.stopping.cancelled() => found(&app.controller.farm(), id),
+            };
+            newest?
+        }
+    };
+    Ok(answer(StatusCode::OK, &worker))
+}
+
+fn found(farm: &Farm, id: WorkerId) -> Result<Arc<Worker>, Refuse> {
+    Ok(farm.worker(id).cloned().ok_or(Refused::NoSuchWorker)?)
+}
+
+/// Resolves when the worker is in another state than at first, or is newer than `seen`.
+async fn changed(app: &App, id: WorkerId, seen: Option<u64>) -> Result<Arc<Worker>, Refuse> {
+    let mut first = None;
+    loop {
+        let watcher = app.controller.watch(Subject::Worker(id));
+        let worker = found(&app.controller.farm(), id)?;
+        let first = *first.get_or_insert(worker.state);
+        let news = match seen {
+            Some(seen) => worker.revision > seen,
+            None => worker.state != first,
+        };
+        if news {
+            return Ok(worker);
+        }
+        watcher.changed().await;
+    }
 }
 
 /// Query: `state`, `group`, `wants` (one term), `host`, `driver`, `cursor`, `limit`. By uuid.

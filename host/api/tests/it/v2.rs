@@ -200,6 +200,32 @@ async fn a_long_poll_answers_on_the_next_change() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_can_be_waited_for() {
+    let kit = std::sync::Arc::new(Kit::new().await);
+    kit.worker(1, "{}").await;
+    let path = format!("/api/v2/workers/{}", uuid(1));
+    let waiting = tokio::spawn({
+        let (kit, path) = (kit.clone(), path.clone());
+        async move { kit.get(&format!("{path}?wait=60s")).await.json() }
+    });
+    tokio::task::yield_now().await;
+    kit.make_idle(1).await;
+    assert_ne!(waiting.await.unwrap()["state"], "maintenance");
+    let started = tokio::time::Instant::now();
+    assert_eq!(kit.get(&format!("{path}?wait=20s&revision=1")).await.json()["state"], "idle");
+    assert!(started.elapsed() < Duration::from_secs(20));
+    // One that leaves the farm is told as gone.
+    let waiting = tokio::spawn({
+        let (kit, path) = (kit.clone(), path.clone());
+        async move { kit.get(&format!("{path}?wait=60s&revision=1000")).await.status }
+    });
+    tokio::task::yield_now().await;
+    kit.post(&format!("{path}/failure"), r#"{"reason":"smoke"}"#).await;
+    assert_eq!(kit.ask(&format!("DELETE {path}"), &[], "").await.status, 204);
+    assert_eq!(waiting.await.unwrap(), 404);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_repeated_creation_makes_nothing_new() {
     let kit = Kit::new().await;
     let key = [("idempotency-key", "0190-abc")];
