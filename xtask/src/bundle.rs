@@ -16,6 +16,8 @@ use crate::project::{self, Project};
 pub const BUNDLE: &str = "GROVE_BUNDLE";
 /// Where tests look for the test guests.
 pub const GUESTS: &str = "GROVE_GUESTS";
+/// Where tests look for the binary, with the plugins in it.
+pub const BIN: &str = "GROVE_BIN";
 
 /// The ending of a file that is being written.
 const UNFINISHED: &str = "unfinished";

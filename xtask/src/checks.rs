@@ -149,6 +149,8 @@ fn host_tests(project: &Project, quick: bool) -> Result<Command> {
         }
     } else {
         cargo.env(bundle::BUNDLE, project.bundle());
+        // Cargo builds it for the tests of its own package, with these plugins.
+        cargo.env(bundle::BIN, project.binary());
     }
     Ok(cargo)
 }

@@ -16,7 +16,7 @@ use crate::project::Project;
 pub fn run(project: &Project, arguments: &[OsString]) -> Result<ExitCode> {
     bundle::plugins(project)?;
     bundle::host(project, false)?;
-    let grove = project.target.join("debug").join("grove");
+    let grove = project.binary();
     // In our place: Ctrl-C is then the demo's alone, and the prompt comes back when it has ended.
     let error = Command::new(&grove).arg("demo").args(arguments).exec();
     Err(error).with_context(|| format!("failed to start {}", grove.display()))

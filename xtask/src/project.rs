@@ -47,6 +47,11 @@ impl Project {
         self.target.join("guests")
     }
 
+    /// The binary, as it is built for people who work on it.
+    pub fn binary(&self) -> PathBuf {
+        self.target.join("debug").join("grove")
+    }
+
     /// Where cargo builds everything that is not of the host's workspace.
     pub fn guest_target(&self) -> PathBuf {
         self.target.join("wasm")

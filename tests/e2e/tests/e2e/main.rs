@@ -1,0 +1,12 @@
+//! The whole of Grove, from outside.
+//!
+//! `GROVE_LOAD_SECONDS` says how long the mixed load of `load` lasts (30 by default).
+
+mod demo;
+mod hostile;
+mod kill9;
+mod load;
+mod real_ssh;
+mod recreate;
+mod serve;
+mod user;

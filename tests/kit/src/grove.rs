@@ -1,0 +1,263 @@
+//! A real `grove serve`, as a child process that ends with its test.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::mpsc;
+use std::thread::sleep;
+use std::time::Duration;
+
+use grove_client::Client;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::wait::PATIENCE;
+use crate::{Farm, V1, built};
+
+/// What the ready line begins with.
+const READY: &str = "grove: listening on ";
+/// Lines of the log that are shown when a test fails.
+const SHOWN: usize = 150;
+/// Tunnel ports of one controller.
+const PORTS: u16 = 150;
+/// Where tunnel ports begin, below those that the system gives to outgoing connections.
+const FIRST_PORT: u16 = 12_000;
+/// How many controllers have ports of their own before they begin again.
+const RANGES: u16 = 130;
+/// Between two looks at a process that shall end.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How to start one.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Tables of the configuration file. The tables for tunnels and keys are the kit's.
+    pub config: String,
+    /// Flags after `grove serve`, beside those of the kit.
+    pub flags: Vec<String>,
+}
+
+impl Setup {
+    /// With these tables of the configuration file.
+    pub fn config(text: &str) -> Setup {
+        Setup { config: text.to_owned(), ..Setup::default() }
+    }
+
+    /// With a folder of plugins.
+    #[must_use]
+    pub fn plugins(mut self, folder: &Path) -> Setup {
+        self.flags.extend(["--plugins".to_owned(), folder.display().to_string()]);
+        self
+    }
+}
+
+/// A running controller. Killed when dropped; its log is shown when the test fails.
+#[derive(Debug)]
+pub struct Grove {
+    folder: TempDir,
+    setup: Setup,
+    process: Option<Process>,
+    base: String,
+}
+
+#[derive(Debug)]
+struct Process {
+    child: Child,
+}
+
+impl Grove {
+    /// Starts one on an empty state, and waits until it serves.
+    pub fn start(setup: Setup) -> Grove {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let first = first_port();
+        let last = first + PORTS - 1;
+        let config =
+            format!("{}\n[tunnels]\nfirst_port = {first}\nlast_port = {last}\n[keys]\npool = 3\n", setup.config);
+        fs::write(folder.path().join("grove.toml"), config).unwrap();
+        let mut grove = Grove { folder, setup, process: None, base: String::new() };
+        grove.start_again();
+        grove
+    }
+
+    /// Starts it on the state that it has, after it ended.
+    pub fn start_again(&mut self) {
+        assert!(self.process.is_none(), "it runs");
+        let mut command = self.serve_command();
+        command.args(&self.setup.flags);
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
+        command.stderr(log);
+        let (child, base) = ready(&mut command, || self.log());
+        self.base = base;
+        self.process = Some(Process { child });
+    }
+
+    /// `grove serve` on this controller's configuration and state, for tests of how it starts.
+    pub fn serve_command(&self) -> Command {
+        let mut command = grove_command(self.folder.path());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(self.folder.path().join("grove.toml"));
+        command.arg("--state").arg(self.state());
+        command
+    }
+
+    /// Its folder of everything durable.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// Its base address, like `http://127.0.0.1:8487`; another one after each start.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// A new client.
+    pub fn client(&self) -> Client {
+        Client::new(&self.base).unwrap()
+    }
+
+    /// What tests do to a farm.
+    pub fn farm(&self) -> Farm {
+        Farm::new(self.client())
+    }
+
+    /// A new client of version 1.
+    pub fn v1(&self) -> V1 {
+        V1::new(&self.base)
+    }
+
+    /// `grove --server …` with these words, as its user would call it: with a home of its own and no agent.
+    pub fn cli(&self, words: &[&str]) -> Command {
+        let mut command = grove_command(self.folder.path());
+        command.args(["--server", &self.base]).args(words);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Puts a secret where the controller finds it.
+    pub fn add_secret(&self, name: &str, text: &str) {
+        crate::tools::write_private(&self.state().join("secrets").join(name), text);
+    }
+
+    /// Everything that it logged so far, over all its starts.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// Ends it in the middle of whatever it does.
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().expect("it does not run");
+        process.child.kill().unwrap();
+        process.child.wait().unwrap();
+    }
+
+    /// Ends it as an init system would; how it ended.
+    pub fn terminate(&mut self) -> ExitStatus {
+        signal(&self.running().child, Signal::TERM);
+        self.wait_for_end()
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        let status = wait_for(&mut self.running_mut().child, "grove");
+        self.process = None;
+        status
+    }
+
+    /// Open files and sockets of the process.
+    pub fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.running().child.id())).unwrap().count()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    fn running(&self) -> &Process {
+        self.process.as_ref().expect("it does not run")
+    }
+
+    fn running_mut(&mut self) -> &mut Process {
+        self.process.as_mut().expect("it does not run")
+    }
+}
+
+impl Drop for Grove {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: VecDeque<_> = log.lines().rev().take(SHOWN).collect();
+            eprintln!("--- grove on {} said, at last:", self.base);
+            for line in lines.iter().rev() {
+                eprintln!("{line}");
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `grove`, with a home of its own and nothing of the environment that it would listen to.
+pub fn grove_command(home: &Path) -> Command {
+    let mut command = Command::new(built::binary());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("GROVE_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("HOME", home).env_remove("SSH_AUTH_SOCK").env_remove("XDG_STATE_HOME");
+    command.env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
+
+/// Starts a controller and waits for its ready line; returns its base address. What it prints later is dropped.
+pub fn ready(command: &mut Command, log: impl Fn() -> String) -> (Child, String) {
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("grove does not start");
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let (say, said) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in out.lines().map_while(Result::ok) {
+            if let Some(base) = line.strip_prefix(READY) {
+                let _ = say.send(base.trim().to_owned());
+            }
+        }
+    });
+    match said.recv_timeout(PATIENCE) {
+        Ok(base) => (child, base),
+        Err(_) => {
+            let _ = child.kill();
+            panic!("grove did not say that it is ready ({:?}): {}", child.wait(), log());
+        }
+    }
+}
+
+/// Sends a signal to a child that was not waited for yet.
+pub fn signal(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+/// Waits for the end of a child.
+pub fn wait_for(child: &mut Child, what: &str) -> ExitStatus {
+    for _ in 0..PATIENCE.as_millis() / PAUSE.as_millis() {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        sleep(PAUSE);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    panic!("{what} did not end");
+}
+
+/// Every controller has tunnel ports of its own, so that none takes another's while that one is started again.
+fn first_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let range = (NEXT.fetch_add(1, Ordering::Relaxed) + std::process::id() as u16 % RANGES) % RANGES;
+    FIRST_PORT + range * PORTS
+}

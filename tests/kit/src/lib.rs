@@ -1,0 +1,29 @@
+//! What tests across rooms stand on: a real `grove serve` as a child process, a real OpenSSH server as a board, a real
+//! `ssh` as a user, and ways to wait for what they do.
+//!
+//! What must never happen here: a fake of any of them; a change to the machine; a process or a file that outlives its
+//! test; a wait without an end; a test that passes because something was missing.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "it is there for tests, which say by a panic what went wrong"
+)]
+
+pub mod built;
+pub mod farm;
+pub mod grove;
+pub mod history;
+pub mod ssh;
+pub mod sshd;
+pub mod tools;
+pub mod v1;
+pub mod wait;
+
+pub use farm::Farm;
+pub use grove::{Grove, Setup};
+pub use grove_client as client;
+pub use ssh::Ssh;
+pub use sshd::Sshd;
+pub use v1::V1;
