@@ -13,6 +13,14 @@ pub(super) struct Window {
     pub(super) limit: usize,
 }
 
+impl Window {
+    /// Whether the page begins at the small end: items are best passed in ascending order then, else in descending.
+    pub(super) fn begins_small(self) -> bool {
+        // Going backward through one order is going forward through the other.
+        self.forward != self.descending
+    }
+}
+
 /// A page.
 #[derive(Debug)]
 pub(super) struct Picked<T> {
@@ -36,15 +44,21 @@ pub(super) fn pick<T: Copy>(
     let nearest = |a: &T, b: &T| if window.forward { in_order(*a, *b) } else { in_order(*b, *a) };
     let mut items: Vec<T> = Vec::new();
     let (mut total, mut beyond) = (0, 0);
+    // Once there is a page, only what belongs before its last item can still be on it.
+    let mut last: Option<T> = None;
     for item in matching {
         total += 1;
         if anchor.is_some_and(|anchor| nearest(&item, &anchor) != Ordering::Greater) {
             continue;
         }
         beyond += 1;
+        if last.is_some_and(|last| nearest(&item, &last) != Ordering::Less) {
+            continue;
+        }
         items.push(item);
         if items.len() >= window.limit.saturating_mul(2).max(64) {
-            items.select_nth_unstable_by(window.limit - 1, nearest);
+            let (_, nth, _) = items.select_nth_unstable_by(window.limit - 1, nearest);
+            last = Some(*nth);
             items.truncate(window.limit);
         }
     }
@@ -58,8 +72,7 @@ pub(super) fn pick<T: Copy>(
 
 /// The same for a list that holds everything in ascending order: the places of the page.
 pub(super) fn places(len: usize, anchor: Option<usize>, window: Window) -> (std::ops::Range<usize>, usize) {
-    // Going backward through one order is going forward through the other.
-    if window.forward != window.descending {
+    if window.begins_small() {
         let start = anchor.map_or(0, |place| place + 1);
         let end = start.saturating_add(window.limit).min(len);
         (start..end, len - end)

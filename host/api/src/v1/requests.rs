@@ -319,7 +319,9 @@ pub(super) async fn list(app: &App, body: &[u8]) -> Result<Response, Failure> {
             return Ok(straight(&farm, anchor, window));
         }
         let test = filter.into_test();
-        let all = farm.requests().iter().map(Arc::as_ref);
+        let ascending = farm.requests().iter().map(Arc::as_ref);
+        let all: Box<dyn Iterator<Item = &Request>> =
+            if window.begins_small() { Box::new(ascending) } else { Box::new(ascending.rev()) };
         let anchor = anchor.and_then(|place| farm.requests().get(place)).map(Arc::as_ref);
         let picked = pick(all.filter(|request| test(request)), anchor, window, |a, b| item.compare(a, b));
         let Picked { items, total, remaining } = picked;
