@@ -334,12 +334,7 @@ impl Dispatcher {
         let now = self.clock.now();
         self.timers.add(after(now, TICK), Due::Tick);
         let before = after(now, -self.settings.retention.history);
-        let pruned = self.store.prune(before);
-        tokio::spawn(async move {
-            if let Err(error) = pruned.await {
-                tracing::warn!(%error, "history could not be pruned");
-            }
-        });
+        tokio::spawn(forget_history(self.store.clone(), before));
     }
 
     fn until(&self, at: Option<Timestamp>) -> Duration {
@@ -409,6 +404,17 @@ impl Dispatcher {
         if let Some(done) = stop {
             // The caller may have given up waiting.
             let _ = done.send(());
+        }
+    }
+}
+
+/// Piece by piece, so that no commit waits long.
+async fn forget_history(store: Arc<dyn Store>, before: Timestamp) {
+    loop {
+        match store.prune(before).await {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) => return tracing::warn!(%error, "history could not be pruned"),
         }
     }
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use grove_domain::capability::Map;
 use grove_domain::change::{Batch, Loaded};
-use grove_domain::event::{Event, Subject};
+use grove_domain::event::Event;
+pub use grove_domain::history::{EventQuery, TaskQuery};
 use grove_domain::id::{RequestId, TaskId, WorkerId};
 use grove_domain::moment::Timestamp;
 use grove_domain::request::Request;
-use grove_domain::task::{Phase, Task, TaskKind};
+use grove_domain::task::Task;
 use grove_domain::worker::{Access, Failure, Health, Worker};
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +24,8 @@ pub trait Store: Send + Sync + 'static {
     /// Everything, from disk; begins a new epoch.
     fn load(&self) -> BoxFuture<'static, Result<Loaded, StoreError>>;
     /// Queues a batch. Batches are committed in the order of these calls.
+    /// After one that was refused, every later batch of the same epoch is refused too: it was decided on what is not
+    /// stored.
     fn commit(&self, batch: Batch, committed: Committed);
     /// A page of kept tasks, newest first.
     fn tasks(&self, query: TaskQuery) -> BoxFuture<'static, Result<Vec<Task>, StoreError>>;
@@ -32,36 +35,6 @@ pub trait Store: Send + Sync + 'static {
     fn events(&self, query: EventQuery) -> BoxFuture<'static, Result<Vec<Event>, StoreError>>;
     /// Forgets history older than this, a bounded piece at a time; how many rows went.
     fn prune(&self, before: Timestamp) -> BoxFuture<'static, Result<u64, StoreError>>;
-}
-
-/// Which tasks.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct TaskQuery {
-    /// Of this worker.
-    pub worker: Option<WorkerId>,
-    /// Of this request.
-    pub request: Option<RequestId>,
-    /// Of this kind.
-    pub kind: Option<TaskKind>,
-    /// In this phase.
-    pub phase: Option<Phase>,
-    /// Older than this one.
-    pub before: Option<TaskId>,
-    /// At most so many.
-    pub limit: usize,
-}
-
-/// Which events.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct EventQuery {
-    /// After this place in the sequence.
-    pub after: u64,
-    /// About this.
-    pub subject: Option<Subject>,
-    /// Of this kind.
-    pub kind: Option<String>,
-    /// At most so many.
-    pub limit: usize,
 }
 
 /// The store cannot do it now.
@@ -203,14 +176,16 @@ impl std::fmt::Debug for KeyPair {
 
 /// Tunnels from users to boards.
 pub trait Tunnels: Send + Sync + 'static {
-    /// Opens the tunnel of a job, on the wanted port when that is free. The port it has.
+    /// Opens the tunnel of a job, on the wanted port when that is free. The port it has. One that is open to the same
+    /// target stays as it is.
     fn open(
         &self,
         job: RequestId,
         target: (String, u16),
         want: Option<u16>,
     ) -> BoxFuture<'static, Result<u16, String>>;
-    /// Closes it with every connection through it. Nothing happens when there is none.
+    /// Closes it with every connection through it. Nothing happens when there is none. From the first poll on, an
+    /// `open` of the same job is a later one.
     fn close(&self, job: RequestId) -> BoxFuture<'static, ()>;
 }
 

@@ -23,3 +23,4 @@ pub mod matching;
 pub mod event;
 
 pub mod change;
+pub mod history;

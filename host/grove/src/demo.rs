@@ -17,7 +17,7 @@ use crate::serve::config::Config;
 use crate::serve::house::House;
 use crate::serve::{self, log_to_stderr, runtime, stop_on_signal};
 
-/// Runs a farm of small boards on this machine, to try Grove on.
+/// Run a farm of small boards on this machine, to try Grove on
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use config::Config;
 use house::House;
 
-/// Runs the controller.
+/// Run the controller
 #[derive(Debug, clap::Args)]
 #[group(id = "serve")]
 pub(crate) struct Args {

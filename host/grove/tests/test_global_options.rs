@@ -19,8 +19,8 @@ fn help_says() {
       task         What the farm does on its workers
       plugin       Policies, drivers and inspectors
       events       Show what happened, and what happens
-      serve        Runs the controller
-      demo         Runs a farm of small boards on this machine, to try Grove on
+      serve        Run the controller
+      demo         Run a farm of small boards on this machine, to try Grove on
       completions  Print the completions of a shell
 
     Options:

@@ -30,7 +30,7 @@ mod writer;
 pub use writer::{Pruned, Retention};
 
 mod reader;
-pub use reader::{EventQuery, MAX_PAGE, TaskQuery};
+pub use reader::MAX_PAGE;
 
 mod open;
 pub use open::Settings;
@@ -39,3 +39,4 @@ mod store;
 pub use store::Store;
 
 pub use grove_domain::change::{Batch, Change, Loaded};
+pub use grove_domain::history::{EventQuery, TaskQuery};

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use grove_domain::event::{Event, Subject};
-use grove_domain::id::{RequestId, TaskId, WorkerId};
-use grove_domain::task::{Phase, Task, TaskKind};
+use grove_domain::event::Event;
+use grove_domain::history::{EventQuery, TaskQuery};
+use grove_domain::id::TaskId;
+use grove_domain::task::Task;
 use rusqlite::{Connection, OpenFlags, Row, ToSql, params_from_iter};
 
 use crate::error::StoreError;
@@ -13,36 +14,6 @@ use crate::rows::{self, Count, Id, TASKS};
 
 /// Most rows of one answer, whatever is asked for.
 pub const MAX_PAGE: usize = 10_000;
-
-/// Which tasks: all that are given must hold.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct TaskQuery {
-    /// Of this worker.
-    pub worker: Option<WorkerId>,
-    /// Of this request.
-    pub request: Option<RequestId>,
-    /// Of this kind.
-    pub kind: Option<TaskKind>,
-    /// In this phase.
-    pub phase: Option<Phase>,
-    /// Older than this one: the last of the page before.
-    pub before: Option<TaskId>,
-    /// At most so many, and never more than [`MAX_PAGE`].
-    pub limit: usize,
-}
-
-/// Which events: all that are given must hold.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct EventQuery {
-    /// After this place in the sequence.
-    pub after: u64,
-    /// About this.
-    pub subject: Option<Subject>,
-    /// Of this kind.
-    pub kind: Option<String>,
-    /// At most so many, and never more than [`MAX_PAGE`].
-    pub limit: usize,
-}
 
 /// A bounded pool of read-only connections.
 pub(crate) struct Readers {

@@ -44,14 +44,6 @@ impl Store for SqliteStore {
     }
 
     fn tasks(&self, query: TaskQuery) -> BoxFuture<'static, Result<Vec<Task>, StoreError>> {
-        let query = grove_store::TaskQuery {
-            worker: query.worker,
-            request: query.request,
-            kind: query.kind,
-            phase: query.phase,
-            before: query.before,
-            limit: query.limit,
-        };
         self.blocking(move |store| store.tasks(&query))
     }
 
@@ -60,12 +52,6 @@ impl Store for SqliteStore {
     }
 
     fn events(&self, query: EventQuery) -> BoxFuture<'static, Result<Vec<Event>, StoreError>> {
-        let query = grove_store::EventQuery {
-            after: query.after,
-            subject: query.subject,
-            kind: query.kind,
-            limit: query.limit,
-        };
         self.blocking(move |store| store.events(&query))
     }
 

@@ -1,0 +1,35 @@
+//! What one asks of a farm's history.
+
+use crate::event::Subject;
+use crate::id::{RequestId, TaskId, WorkerId};
+use crate::task::{Phase, TaskKind};
+
+/// Which tasks.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TaskQuery {
+    /// Of this worker.
+    pub worker: Option<WorkerId>,
+    /// Of this request.
+    pub request: Option<RequestId>,
+    /// Of this kind.
+    pub kind: Option<TaskKind>,
+    /// In this phase.
+    pub phase: Option<Phase>,
+    /// Older than this one.
+    pub before: Option<TaskId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Which events.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct EventQuery {
+    /// After this place in the sequence.
+    pub after: u64,
+    /// About this.
+    pub subject: Option<Subject>,
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
