@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc;
 use std::thread::sleep;
@@ -62,10 +63,9 @@ pub struct Grove {
     base: String,
 }
 
+/// A child process that ends with its test at the latest.
 #[derive(Debug)]
-struct Process {
-    child: Child,
-}
+pub struct Process(Child);
 
 impl Grove {
     /// Starts one on an empty state, and waits until it serves.
@@ -88,9 +88,9 @@ impl Grove {
         command.args(&self.setup.flags);
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
         command.stderr(log);
-        let (child, base) = ready(&mut command, || self.log());
+        let (process, base) = ready(&mut command, || self.log());
         self.base = base;
-        self.process = Some(Process { child });
+        self.process = Some(process);
     }
 
     /// `grove serve` on this controller's configuration and state, for tests of how it starts.
@@ -147,38 +147,24 @@ impl Grove {
     /// Ends it in the middle of whatever it does.
     pub fn kill(&mut self) {
         let mut process = self.process.take().expect("it does not run");
-        process.child.kill().unwrap();
-        process.child.wait().unwrap();
+        process.kill();
     }
 
     /// Ends it as an init system would; how it ended.
     pub fn terminate(&mut self) -> ExitStatus {
-        signal(&self.running().child, Signal::TERM);
-        self.wait_for_end()
-    }
-
-    /// Waits until it has ended by itself.
-    pub fn wait_for_end(&mut self) -> ExitStatus {
-        let status = wait_for(&mut self.running_mut().child, "grove");
-        self.process = None;
-        status
+        let mut process = self.process.take().expect("it does not run");
+        process.signal(Signal::TERM);
+        process.wait()
     }
 
     /// Open files and sockets of the process.
     pub fn open_files(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.running().child.id())).unwrap().count()
+        let process = self.process.as_ref().expect("it does not run");
+        fs::read_dir(format!("/proc/{}/fd", process.0.id())).unwrap().count()
     }
 
     fn log_file(&self) -> PathBuf {
         self.folder.path().join("log")
-    }
-
-    fn running(&self) -> &Process {
-        self.process.as_ref().expect("it does not run")
-    }
-
-    fn running_mut(&mut self) -> &mut Process {
-        self.process.as_mut().expect("it does not run")
     }
 }
 
@@ -195,10 +181,71 @@ impl Drop for Grove {
     }
 }
 
+impl Process {
+    /// Starts one.
+    pub fn start(command: &mut Command) -> Process {
+        let child = command.spawn();
+        Process(child.unwrap_or_else(|error| panic!("{:?} does not start: {error}", command.get_program())))
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap();
+        // Only its parent, which we are, can make its number another process's.
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Ends it without asking.
+    pub fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        for _ in 0..PATIENCE.as_millis() / PAUSE.as_millis() {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            sleep(PAUSE);
+        }
+        panic!("process {} does not end", self.0.id());
+    }
+
+    /// Waits for its end, and for all that it says.
+    pub async fn output(mut self) -> Output {
+        let read = |pipe: Option<Box<dyn Read + Send>>| {
+            std::thread::spawn(move || {
+                let mut all = Vec::new();
+                pipe.map(|mut pipe| pipe.read_to_end(&mut all).unwrap());
+                all
+            })
+        };
+        let stdout = read(self.0.stdout.take().map(|pipe| Box::new(pipe) as _));
+        let stderr = read(self.0.stderr.take().map(|pipe| Box::new(pipe) as _));
+        let status = tokio::task::spawn_blocking(move || self.wait()).await.unwrap();
+        Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
+    }
+}
+
+impl Deref for Process {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Process {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -216,9 +263,9 @@ pub fn grove_command(home: &Path) -> Command {
 }
 
 /// Starts a controller and waits for its ready line; returns its base address. What it prints later is dropped.
-pub fn ready(command: &mut Command, log: impl Fn() -> String) -> (Child, String) {
-    let mut child = command.stdout(Stdio::piped()).spawn().expect("grove does not start");
-    let out = BufReader::new(child.stdout.take().unwrap());
+pub fn ready(command: &mut Command, log: impl Fn() -> String) -> (Process, String) {
+    let mut process = Process::start(command.stdout(Stdio::piped()));
+    let out = BufReader::new(process.stdout.take().unwrap());
     let (say, said) = mpsc::channel();
     std::thread::spawn(move || {
         for line in out.lines().map_while(Result::ok) {
@@ -228,31 +275,9 @@ pub fn ready(command: &mut Command, log: impl Fn() -> String) -> (Child, String)
         }
     });
     match said.recv_timeout(PATIENCE) {
-        Ok(base) => (child, base),
-        Err(_) => {
-            let _ = child.kill();
-            panic!("grove did not say that it is ready ({:?}): {}", child.wait(), log());
-        }
+        Ok(base) => (process, base),
+        Err(_) => panic!("grove did not say that it is ready: {}", log()),
     }
-}
-
-/// Sends a signal to a child that was not waited for yet.
-pub fn signal(child: &Child, signal: Signal) {
-    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    kill_process(pid, signal).unwrap();
-}
-
-/// Waits for the end of a child.
-pub fn wait_for(child: &mut Child, what: &str) -> ExitStatus {
-    for _ in 0..PATIENCE.as_millis() / PAUSE.as_millis() {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status;
-        }
-        sleep(PAUSE);
-    }
-    let _ = child.kill();
-    let _ = child.wait();
-    panic!("{what} did not end");
 }
 
 /// Every controller has tunnel ports of its own, so that none takes another's while that one is started again.

@@ -22,7 +22,7 @@ pub mod v1;
 pub mod wait;
 
 pub use farm::Farm;
-pub use grove::{Grove, Setup};
+pub use grove::{Grove, Process, Setup};
 pub use grove_client as client;
 pub use ssh::Ssh;
 pub use sshd::Sshd;

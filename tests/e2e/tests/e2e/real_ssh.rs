@@ -7,8 +7,7 @@ use std::thread;
 
 use grove_tests_kit::client::wire::worker::WorkerState;
 use grove_tests_kit::farm::{uuid, wish};
-use grove_tests_kit::grove::wait_for;
-use grove_tests_kit::{Grove, Setup, Ssh, Sshd, wait};
+use grove_tests_kit::{Grove, Process, Setup, Ssh, Sshd, wait};
 use serde_json::json;
 
 #[tokio::test]
@@ -31,14 +30,14 @@ async fn a_job_over_version_1_from_the_wish_to_the_next_user() {
     assert_eq!(big.len(), 3_000_000, "what comes is all that was sent");
 
     // Someone is on the board while the job is closed.
-    let mut shell = through.command("echo on the board; cat").stdin(Stdio::piped()).spawn().unwrap();
+    let mut shell = Process::start(through.command("echo on the board; cat").stdin(Stdio::piped()));
     let mut out = shell.stdout.take().unwrap();
     let mut greeting = [0; 13];
     out.read_exact(&mut greeting).unwrap();
     assert_eq!(&greeting, b"on the board\n");
     v1.close(request).await;
     // Its input is still open: only the tunnel can have ended it.
-    let status = tokio::task::spawn_blocking(move || wait_for(&mut shell, "the shell of a closed job"));
+    let status = tokio::task::spawn_blocking(move || shell.wait());
     assert_eq!(status.await.unwrap().code(), Some(255), "the connection was cut");
     let mut rest = String::new();
     out.read_to_string(&mut rest).unwrap();

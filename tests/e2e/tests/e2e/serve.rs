@@ -1,1 +1,105 @@
-//! .
+//! How `grove serve` starts, refuses to start, and stops.
+
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use grove_tests_kit::client::wire::request::RequestState;
+use grove_tests_kit::farm::{uuid, wish};
+use grove_tests_kit::{Grove, Process, Setup, history, wait};
+use serde_json::json;
+
+/// Runs `grove serve` on a state of its own; it must end by itself, badly.
+async fn refused(command: &mut Command) -> String {
+    let process = Process::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let Output { status, stdout, stderr } = process.output().await;
+    let said = String::from_utf8_lossy(&stderr).into_owned();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(stdout.is_empty(), "it said that it was ready: {said}");
+    said
+}
+
+fn serve(folder: &std::path::Path, flags: &[&str]) -> Command {
+    let mut command = grove_tests_kit::grove::grove_command(folder);
+    command.arg("serve").arg("--state").arg(folder.join("state")).args(flags);
+    command
+}
+
+#[tokio::test]
+async fn what_would_be_wrong_is_refused_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = refused(&mut serve(folder.path(), &["--listen", "0.0.0.0:0"])).await;
+    assert!(said.contains("listen = 0.0.0.0 ") && said.contains("--insecure-listen"), "{said}");
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let said = refused(&mut serve(folder.path(), &["--listen", &address])).await;
+    assert!(said.contains(&address) && said.contains("--listen"), "{said}");
+
+    let file = folder.path().join("grove.toml");
+    for (text, words) in [
+        ("[jobs]\nlenght = \"1h\"\n", &["lenght", "line 2", "grove.toml"][..]),
+        ("[jobs]\nlength = \"soon\"\n", &["length", "line 2"]),
+        ("listen = 7\n", &["listen", "line 1"]),
+        ("[tunnels]\nbind = \"0.0.0.0\"\n", &["tunnels.bind", "--insecure-listen"]),
+        ("[tunnels]\nfirst_port = 9\nlast_port = 8\n", &["tunnels.first_port"]),
+        ("[plugins.grants.x]\nshh = true\n", &["shh", "line 2"]),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let said = refused(&mut serve(folder.path(), &["--config", &file.display().to_string()])).await;
+        assert!(words.iter().all(|word| said.contains(word)), "{text}{words:?} in {said}");
+    }
+
+    let missing = folder.path().join("missing.toml").display().to_string();
+    let said = refused(&mut serve(folder.path(), &["--config", &missing])).await;
+    assert!(said.contains("missing.toml"), "{said}");
+    let said = refused(&mut serve(folder.path(), &["--listen", "127.0.0.1:0", "--plugins", &missing])).await;
+    assert!(said.contains("missing.toml"), "{said}");
+}
+
+#[tokio::test]
+async fn one_state_has_one_controller() {
+    let mut grove = Grove::start(Setup::default());
+    let said = refused(&mut grove.serve_command()).await;
+    assert!(said.contains("in use by another process"), "{said}");
+    grove.farm().simulated(1, json!({}), &[]).await;
+    // A lock that its holder did not come to release is no lock.
+    grove.kill();
+    grove.start_again();
+    assert_eq!(grove.farm().all_workers().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clean_stop_loses_nothing() {
+    let mut grove = Grove::start(Setup::default());
+    let farm = grove.farm();
+    farm.simulated(2, json!({}), &[("board", "rpi4")]).await;
+    let (running, before) = farm.get(&wish(&["board=rpi4"])).await;
+    // One whose task is under way, and one who waits for an answer: neither holds up the stop.
+    let slow = json!({ "prepare": { "delay_ms": 600_000 } });
+    farm.register(uuid(9), "simulated", slow, &[("board", "slow")]).await;
+    farm.want_idle(uuid(9)).await;
+    let waiting = farm.create_request(&wish(&["board=none"]), None).await.unwrap();
+    let patient = farm.clone();
+    let poll = tokio::spawn(async move {
+        let wait = Duration::from_secs(60);
+        patient.request_newer_than(waiting.id, waiting.revision, wait).await.map(drop)
+    });
+    let events = farm.all_events().await;
+
+    let status = tokio::task::block_in_place(|| grove.terminate());
+    assert!(status.success(), "{status}: {}", grove.log());
+    // Answered or cut off: but not left hanging.
+    let _ = wait::ends("the long poll", poll).await.unwrap();
+
+    grove.start_again();
+    let farm = grove.farm();
+    let after = farm.until_request(running, RequestState::InProgress).await;
+    assert_eq!(after.job.and_then(|job| job.access).map(|access| access.port), Some(before.port));
+    assert_eq!(farm.request(waiting.id).await.unwrap().state, RequestState::Waiting);
+    assert_eq!(farm.all_events().await[..events.len()], events, "the history changed");
+    farm.close_request(running, None).await.unwrap();
+    let body = serde_json::from_value(json!({ "state": "maintenance", "force": true })).unwrap();
+    farm.move_worker(uuid(9), &body, None).await.unwrap();
+    history::check_when_settled(&farm).await;
+}

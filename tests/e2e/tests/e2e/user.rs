@@ -2,13 +2,12 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Child, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use grove_tests_kit::client::wire::request::RequestState;
 use grove_tests_kit::client::wire::worker::WorkerState;
 use grove_tests_kit::farm::uuid;
-use grove_tests_kit::grove::{signal, wait_for};
-use grove_tests_kit::{Farm, Grove, Setup, Sshd, tools, wait};
+use grove_tests_kit::{Farm, Grove, Process, Setup, Sshd, tools, wait};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -34,16 +33,15 @@ impl Lab {
         self.home.path().join("mine")
     }
 
-    fn spawn(&self, words: &[&str], stdin: Stdio) -> Child {
+    fn spawn(&self, words: &[&str], stdin: Stdio) -> Process {
         let key = self.key().display().to_string();
         let (verb, rest) = words.split_first().unwrap();
         let words: Vec<_> = [*verb, "-i", &key].iter().chain(rest).copied().collect();
-        self.grove.cli(&words).stdin(stdin).spawn().unwrap()
+        Process::start(self.grove.cli(&words).stdin(stdin))
     }
 
     async fn run(&self, words: &[&str]) -> Output {
-        let child = self.spawn(words, Stdio::null());
-        wait::ends("the command", tokio::task::spawn_blocking(|| child.wait_with_output())).await.unwrap().unwrap()
+        self.spawn(words, Stdio::null()).output().await
     }
 
     /// The board is given back, and nobody can get in with the user's key.
@@ -57,6 +55,7 @@ impl Lab {
 
     /// Waits until the job runs and its command has begun, as a file shows.
     async fn until_there(&self, request: u64, file: &std::path::Path) {
+        self.farm.until_event("request.created", &format!("request/{request}")).await;
         self.farm.until_request(request, RequestState::InProgress).await;
         wait::until("the command to begin", || async { file.exists().then_some(()) }).await;
     }
@@ -90,8 +89,7 @@ async fn ssh_is_a_shell_on_the_board() {
     let mut shell = lab.spawn(&["ssh", "board=rpi4"], Stdio::piped());
     let mut stdin = shell.stdin.take().unwrap();
     stdin.write_all(b"echo typed: $((6 * 7))\nexit 3\n").unwrap();
-    let ended = wait::ends("the shell", tokio::task::spawn_blocking(|| shell.wait_with_output())).await;
-    let ended = ended.unwrap().unwrap();
+    let ended = shell.output().await;
     assert!(text(&ended.stdout).contains("typed: 42\n"), "{ended:?}");
     assert_eq!(ended.status.code(), Some(3), "{ended:?}");
     drop(stdin);
@@ -107,19 +105,17 @@ async fn ctrl_c_gives_the_board_back() {
     let lab = Lab::new().await;
     let there = lab.home.path().join("there");
     let script = format!("touch {}; exec sleep 1000", there.display());
-    let mut command = lab.spawn(&["run", "board=rpi4", "--", "sh", "-c", &script], Stdio::null());
+    let command = lab.spawn(&["run", "board=rpi4", "--", "sh", "-c", &script], Stdio::null());
     lab.until_there(1, &there).await;
-    signal(&command, Signal::INT);
-    let status = tokio::task::spawn_blocking(move || wait_for(&mut command, "an interrupted command"));
-    assert_eq!(status.await.unwrap().code(), Some(130));
+    command.signal(Signal::INT);
+    assert_eq!(command.output().await.status.code(), Some(130));
     lab.is_released(1, RequestState::Done).await;
 
     // While it waits, there is nothing to give back but its place.
-    let mut command = lab.spawn(&["run", "board=none", "--", "true"], Stdio::null());
+    let command = lab.spawn(&["run", "board=none", "--", "true"], Stdio::null());
     lab.farm.until_event("request.created", "request/2").await;
-    signal(&command, Signal::INT);
-    let status = tokio::task::spawn_blocking(move || wait_for(&mut command, "an interrupted wait"));
-    assert_eq!(status.await.unwrap().code(), Some(130));
+    command.signal(Signal::INT);
+    assert_eq!(command.output().await.status.code(), Some(130));
     lab.is_released(2, RequestState::Cancelled).await;
 }
 
@@ -131,8 +127,7 @@ async fn a_killed_client_loses_its_board_by_silence() {
     let words = ["run", "--heartbeat", "1s", "board=rpi4", "--", "sh", "-c", &script];
     let mut command = lab.spawn(&words, Stdio::null());
     lab.until_there(1, &there).await;
-    command.kill().unwrap();
-    command.wait().unwrap();
+    command.kill();
     lab.is_released(1, RequestState::Done).await;
 }
 
