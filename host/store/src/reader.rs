@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use grove_domain::event::Event;
+use grove_domain::event::{Event, Subject};
 use grove_domain::history::{EventQuery, TaskQuery};
 use grove_domain::id::TaskId;
-use grove_domain::task::Task;
+use grove_domain::task::{Phase, Task, TaskKind};
 use rusqlite::{Connection, OpenFlags, Row, ToSql, params_from_iter};
 
 use crate::error::StoreError;

@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 
 use grove_domain::change::{Batch, Loaded};
 use grove_domain::event::Event;
+use grove_domain::history::{EventQuery, TaskQuery};
 use grove_domain::id::TaskId;
 use grove_domain::task::Task;
 use tokio::sync::oneshot;
@@ -14,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::error::{CommitError, OpenError, StoreError};
 use crate::open::{self, Opened, Settings};
 use crate::queue::{Queue, Work};
-use crate::reader::{EventQuery, Readers, TaskQuery};
+use crate::reader::Readers;
 use crate::writer::{Pruned, Retention, Writer};
 
 /// An open store. Cheap to clone; when the last handle is dropped, what waits is written and the store is closed.
