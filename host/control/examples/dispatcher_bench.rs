@@ -183,12 +183,12 @@ async fn jobs() -> Outcome<()> {
 async fn latency() -> Outcome<()> {
     let (farm, workers) = (farm().await?, 10_000);
     register_all(&farm, workers).await?;
-    create_all(&farm, workers, |number| format!("UUID={}", id(number)), 8).await?;
+    let requests = create_all(&farm, workers, |number| format!("UUID={}", id(number)), 8).await?;
     let mut times = Vec::new();
-    for number in (0..workers).step_by(10) {
+    for (number, request) in requests.into_iter().enumerate().step_by(10) {
         let began = Instant::now();
         farm.move_worker("admin", id(number), Want::Idle { force: false }, None).await?;
-        until_running(&farm, RequestId(number as u64 + 1)).await;
+        until_running(&farm, request).await;
         times.push(began.elapsed());
     }
     times.sort_unstable();

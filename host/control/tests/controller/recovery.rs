@@ -51,8 +51,14 @@ async fn during_maintain() {
 
 #[tokio::test(start_paused = true)]
 async fn while_a_job_is_opened() {
-    let farm =
-        crash_during("authorize", async |farm| { farm.ask(&[]).await; }, worker::State::Running).await;
+    let farm = crash_during(
+        "authorize",
+        async |farm| {
+            farm.ask(&[]).await;
+        },
+        worker::State::Running,
+    )
+    .await;
     assert_eq!(farm.request(RequestId(1)).state, State::InProgress);
     assert_eq!(farm.fakes.tunnels.open_now().len(), 1);
 }

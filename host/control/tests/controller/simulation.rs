@@ -400,7 +400,7 @@ fn play_all(seeds: impl Iterator<Item = u64>) {
 }
 
 fn lives() -> u64 {
-    std::env::var("GROVE_LIVES").map_or(400, |lives| lives.parse().expect("GROVE_LIVES is a number"))
+    std::env::var("GROVE_LIVES").map_or(300, |lives| lives.parse().expect("GROVE_LIVES is a number"))
 }
 
 #[test]

@@ -122,8 +122,6 @@ async fn a_failure_is_reported_with_its_reason() {
             }
         }
     }
-    let again = farm.controller.report_failure("board", id(5), "flames".to_owned()).await;
-    let _ = again;
     farm.check_invariants();
     let unknown = farm.controller.report_failure("board", id(99), String::new()).await;
     assert_eq!(unknown, Err(Refused::NoSuchWorker));
