@@ -1,7 +1,7 @@
 //! A real ssh server on this host that stands for a board: what the demo hands out, and what tests log in to.
 //!
-//! `admin` is the way of a driver to the board, with the one key given at the start; `board` is the way of users, with
-//! the keys in `~/.ssh/authorized_keys`, read at each attempt. Both get a real shell with the board's home around it.
+//! The one key given at the start is the driver's: it opens both `admin` and `board`. Users come in as `board` alone,
+//! with the keys in `~/.ssh/authorized_keys`, read at each attempt. All get a real shell with the board's home around it.
 //! Nothing that a channel started outlives it. It is no jail: whoever may log in acts as the user this process runs as.
 
 mod host_key;
@@ -47,7 +47,7 @@ pub struct BoardSettings {
     pub home: PathBuf,
     /// File of its host key; made when it is not there. `None`: beside the home, with `.host_key` appended.
     pub host_key: Option<PathBuf>,
-    /// The OpenSSH public key line that lets `admin` in.
+    /// The OpenSSH public key line of the driver: it lets in as `admin` and as `board`.
     pub admin_key: String,
     /// Its shell.
     pub shell: PathBuf,

@@ -173,9 +173,17 @@ pub(super) fn start(
             let (to, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
             site.tasks.spawn(async move {
                 let output = async {
-                    let out = async { exit.pass_on(out?, None).await.into() };
-                    let err = async { exit.pass_on(err?, Some(STDERR)).await.into() };
-                    let _: (Option<()>, Option<()>) = tokio::join!(out, err);
+                    let out = async {
+                        if let Some(out) = out {
+                            exit.pass_on(out, None).await;
+                        }
+                    };
+                    let err = async {
+                        if let Some(err) = err {
+                            exit.pass_on(err, Some(STDERR)).await;
+                        }
+                    };
+                    tokio::join!(out, err);
                 };
                 let status = attend(child, group, ends, output, feed_pipe(to, inputs)).await;
                 exit.end(status).await;

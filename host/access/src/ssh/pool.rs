@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use russh::{Channel, Disconnect, client};
+use russh::{Channel, ChannelMsg, Disconnect, client};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -26,6 +26,14 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// Runs a line beside the command of this connection, to its end, whatever that is.
+    pub(super) async fn exec(&self, line: &str) -> Result<(), russh::Error> {
+        let mut channel = self.handle.channel_open_session().await?;
+        channel.exec(true, line).await?;
+        while channel.wait().await.is_some_and(|message| !matches!(message, ChannelMsg::Close)) {}
+        Ok(())
+    }
+
     /// Tells the other side, then closes.
     pub(super) async fn close(self) {
         let _ = timeout(FAREWELL, self.handle.disconnect(Disconnect::ByApplication, "", "en")).await;

@@ -71,11 +71,11 @@ impl Site {
     }
 
     async fn user(&self, args: &[&str], stdin: &[u8]) -> Output {
-        output(self.ssh("user", "board", self.board.addr().port(), args), stdin).await
+        run_with(self.ssh("user", "board", self.board.addr().port(), args), stdin).await
     }
 }
 
-async fn output(mut ssh: Command, stdin: &[u8]) -> Output {
+async fn run_with(mut ssh: Command, stdin: &[u8]) -> Output {
     let mut child = spawn(ssh.stdin(Stdio::piped()));
     let mut input = child.stdin.take().unwrap();
     let feed = async move {
@@ -123,11 +123,16 @@ async fn users_come_in_while_they_are_authorized() {
     // Nobody else, and no other way.
     let port = site.board.addr().port();
     site.authorize(&site.user_key);
-    for (key, user) in [("user", "admin"), ("user", "root"), ("admin", "board")] {
-        let output = output(site.ssh(key, user, port, &["true"]), b"").await;
-        assert_eq!(output.status.code(), Some(255), "{user} with the key of {key}");
+    for (key, user) in [("user", "admin"), ("user", "root"), ("admin", "root")] {
+        let output = run_with(site.ssh(key, user, port, &["true"]), b"").await;
+        assert_eq!(output.status.code(), Some(255), "{user} with the key of {key}: {}", text(&output.stderr));
     }
-    assert_eq!(output(site.ssh("admin", "admin", port, &["exit 3"]), b"").await.status.code(), Some(3));
+    // The driver's key opens both accounts, also while no user is authorized.
+    site.authorize("");
+    for user in ["admin", "board"] {
+        let output = run_with(site.ssh("admin", user, port, &["echo $USER; exit 3"]), b"").await;
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(3), format!("{user}\n")));
+    }
 }
 
 #[tokio::test]
@@ -150,7 +155,7 @@ async fn a_terminal_is_a_terminal() {
     let script = b"stty size; tty; echo term is $TERM; echo in $GROVE_BOARD\nexit 3\n";
     let mut ssh = site.ssh("user", "board", site.board.addr().port(), &["-tt"]);
     ssh.env("TERM", "vt100");
-    let output = output(ssh, script).await;
+    let output = run_with(ssh, script).await;
     let said = text(&output.stdout);
     assert!(said.starts_with("This is oak-1, all yours until your job ends.\n"), "{said}");
     for expected in ["/dev/pts/", "term is vt100\n", "in oak-1\n", "board@oak-1:"] {
@@ -210,7 +215,7 @@ async fn scp_works() {
     let upto = options.iter().position(|option| *option == "-p").unwrap();
     scp.args(&options[..upto]).arg("-P").arg(site.board.addr().port().to_string());
     scp.arg(&file).arg("board@127.0.0.1:firmware").stdout(Stdio::piped()).stderr(Stdio::piped());
-    let output = output(scp, b"").await;
+    let output = run_with(scp, b"").await;
     assert!(output.status.success(), "{}; is openssh-sftp-server installed?", text(&output.stderr));
     assert_eq!(std::fs::read(site.home().join("firmware")).unwrap().len(), 200_000);
 }

@@ -79,7 +79,8 @@ async fn an_asker_that_leaves_takes_nothing_along() {
         if let Ok(pair) = asking.await {
             // It was quick enough: then it is the last one.
             drop(pair);
-            break assert_eq!(pool.stock(), stock - 1);
+            assert_eq!(pool.stock(), stock - 1);
+            break;
         }
         until("the pair is back", || pool.stock() == stock).await;
     }

@@ -32,20 +32,20 @@ wait
 "#;
 
 /// A running server.
-pub struct Sshd {
+pub(crate) struct Sshd {
     /// Its port on 127.0.0.1.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The only user it knows.
-    pub user: String,
+    pub(crate) user: String,
     /// Its host key: an OpenSSH public key line.
-    pub host_key: String,
+    pub(crate) host_key: String,
     folder: TempDir,
     keeper: Child,
 }
 
 impl Sshd {
     /// Starts one that lets nobody in yet.
-    pub fn start() -> Sshd {
+    pub(crate) fn start() -> Sshd {
         assert!(
             Path::new(SSHD).exists(),
             "{SSHD} is missing: install it with `apt-get install openssh-server`"
@@ -80,12 +80,12 @@ impl Sshd {
     }
 
     /// Lets in whoever has the private half of these lines, and nobody else.
-    pub fn authorize(&self, lines: &str) {
+    pub(crate) fn authorize(&self, lines: &str) {
         fs::write(self.folder.path().join("authorized_keys"), lines).unwrap();
     }
 
     /// What it has to say so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let mut text = String::new();
         let log = fs::File::open(self.folder.path().join("log"));
         log.and_then(|mut log| log.read_to_string(&mut text)).unwrap();
@@ -112,7 +112,7 @@ impl Drop for Sshd {
 }
 
 /// Makes an ed25519 pair `name`, `name.pub` in the folder; returns the public line.
-pub fn make_key(folder: &Path, name: &str) -> String {
+pub(crate) fn make_key(folder: &Path, name: &str) -> String {
     let path: PathBuf = folder.join(name);
     run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]).arg(&path));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
