@@ -3,6 +3,7 @@
 //! Must never happen here: something that the controller needs at run time, or a chore that works only on one
 //! machine. Whatever is missing is named, with the command that installs it.
 
+pub mod bench;
 pub mod bundle;
 pub mod checks;
 pub mod demo;

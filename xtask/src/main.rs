@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::project::Project;
-use xtask::{bundle, checks, demo};
+use xtask::{bench, bundle, checks, demo};
 
 /// Project chores.
 #[derive(Parser)]
@@ -34,6 +34,11 @@ enum Chore {
         /// What to pass on
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
+    },
+    /// Builds all for release, then measures these rows, or every row
+    Bench {
+        /// Names of rows
+        rows: Vec<String>,
     },
     /// Runs every check and every test, as CI does
     Test {
@@ -72,6 +77,7 @@ fn run(chore: Chore) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Chore::Demo { arguments } => demo::run(&project, &arguments),
+        Chore::Bench { rows } => bench::run(&project, &rows),
         Chore::Test { quick } => checks::run(&project, quick),
         Chore::Deny => {
             checks::deny(&project)?;

@@ -42,8 +42,17 @@ impl Farm {
 
     /// Place of a request in [`Self::requests`], or where it would be.
     pub fn rank(&self, id: RequestId) -> Result<usize, usize> {
-        // Numbers are dense but for what retention took away: the place is rarely far from the number.
-        self.requests.binary_search_by_key(&id, |request| request.id)
+        // Numbers are dense but for what retention took away: mostly the distance to the first one is the place, and
+        // a new one comes after the last.
+        let Some((first, last)) = self.requests.front().zip(self.requests.back()) else { return Err(0) };
+        if id > last.id {
+            return Err(self.requests.len());
+        }
+        let distance = id.0.checked_sub(first.id.0).and_then(|distance| usize::try_from(distance).ok());
+        match distance.and_then(|place| Some((place, self.requests.get(place)?))) {
+            Some((place, request)) if request.id == id => Ok(place),
+            _ => self.requests.binary_search_by_key(&id, |request| request.id),
+        }
     }
 
     /// Place in the queue, from 1; none when it does not wait.
@@ -117,10 +126,11 @@ impl Farm {
         }
         let key = (request.place, request.id);
         let Some(lane) = self.queue.get_mut(lane_of(request.priority)) else { return };
-        match lane.binary_search(&key) {
-            Ok(_) => {}
-            Err(place) if place == lane.len() => lane.push_back(key),
-            Err(place) => lane.insert(place, key),
+        if lane.back().is_none_or(|last| *last < key) {
+            return lane.push_back(key);
+        }
+        if let Err(place) = lane.binary_search(&key) {
+            lane.insert(place, key);
         }
     }
 
@@ -134,4 +144,55 @@ impl Farm {
 
 fn lane_of(priority: Priority) -> usize {
     usize::from(priority.get() - Priority::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use grove_domain::group::{Owner, OwnerGroups};
+    use grove_domain::moment::Timestamp;
+    use grove_domain::request::{Bounds, Context, Create, Spec};
+    use grove_domain::wants::Wants;
+
+    use super::*;
+
+    fn request(id: u64) -> Arc<Request> {
+        let spec = Spec {
+            owner: Owner { name: "ann".to_owned(), groups: OwnerGroups::All },
+            wants: Wants::Exact(None),
+            length: None,
+            keys: Vec::new(),
+            heartbeat: None,
+            hints: BTreeMap::new(),
+        };
+        let wish = Create { spec, priority: 8, valid_after: None, deadline: None };
+        let context = Context { now: Timestamp::UNIX_EPOCH, tail: id, bounds: &Bounds::default() };
+        Arc::new(request::create(RequestId(id), wish, context).unwrap())
+    }
+
+    #[test]
+    fn places_are_those_of_a_sorted_list_with_and_without_gaps() {
+        for ids in [vec![], vec![7], (5..30).collect::<Vec<u64>>(), vec![5, 6, 9, 10, 30]] {
+            let mut farm = Farm::default();
+            // Also in an order in which they do not come.
+            for id in ids.iter().rev().step_by(2).chain(ids.iter().rev().skip(1).step_by(2)) {
+                farm.put_request(request(*id));
+            }
+            let mut kept = ids.clone();
+            loop {
+                for id in 0..40 {
+                    assert_eq!(farm.rank(RequestId(id)), kept.binary_search(&id), "{id} of {kept:?}");
+                }
+                for (place, id) in kept.iter().enumerate() {
+                    assert_eq!(farm.position(farm.request(RequestId(*id)).unwrap()), Some(place + 1));
+                }
+                if kept.is_empty() {
+                    break;
+                }
+                farm.remove_request(RequestId(kept.remove(kept.len() / 2)));
+            }
+            assert_eq!(farm.waiting(), 0);
+        }
+    }
 }

@@ -1,0 +1,34 @@
+//! The rows, in the order of the table.
+
+mod cancellation;
+mod create;
+mod jobs;
+mod matching;
+mod reads;
+mod start;
+mod states;
+mod tunnel;
+mod turnover;
+
+use anyhow::Result;
+
+use crate::table::Table;
+
+/// Measures, and prints its lines.
+type Row = fn(&mut Table) -> Result<()>;
+
+/// Every row, by name.
+pub(crate) const ROWS: [(&str, Row); 12] = [
+    ("matching", matching::rounds),
+    ("create", create::empty),
+    ("create-busy", create::busy),
+    ("reads", reads::get_list_memory),
+    ("idle-to-job", turnover::idle_to_job),
+    ("drain", turnover::drain),
+    ("state", states::idle),
+    ("jobs", jobs::own_keys),
+    ("keys", jobs::generated),
+    ("tunnel", tunnel::tunnel),
+    ("start", start::start),
+    ("cancel", cancellation::cancellation),
+];
