@@ -45,7 +45,8 @@ fn admin() {
 
 #[test]
 fn driver_vendors() {
-    walk("docs/driver-vendors.md");
+    let board = Sshd::start_in_cell();
+    Walk::new(Path::new("docs/driver-vendors.md"), Some(&board)).to_the_end();
 }
 
 #[test]
