@@ -13,11 +13,15 @@ use crate::project::{self, Project};
 use crate::tally::Tally;
 
 /// A program that some test needs on this machine: what it is called, and the Debian package that has it.
-const NEEDED: [(&str, &str); 4] = [
+const NEEDED: [(&str, &str); 8] = [
     ("sshd", "openssh-server"),
     ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
     ("busybox", "busybox"),
+    ("useradd", "passwd"),
+    ("unshare", "util-linux"),
+    ("curl", "curl"),
+    ("python3", "python3"),
 ];
 
 /// Runs the checks; all of them, even when an earlier one fails.
