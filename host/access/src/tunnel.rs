@@ -9,8 +9,6 @@
 mod listener;
 mod ports;
 mod pump;
-#[cfg(target_os = "linux")]
-mod splice;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
