@@ -109,6 +109,7 @@ impl Controller {
             in_flight: in_flight.clone(),
             sealed: sealed_in,
             questions: questions_in,
+            has_policy: !parts.policies.name().is_empty(),
             trouble: trouble.clone(),
             farm: Farm::default(),
             matcher: Matcher::new(),
@@ -172,6 +173,8 @@ struct Dispatcher {
     in_flight: Arc<InFlight>,
     sealed: mpsc::UnboundedSender<Sealed>,
     questions: mpsc::Sender<Question>,
+    /// Else the built-in rule decides alone.
+    has_policy: bool,
     trouble: Arc<ArcSwap<Option<String>>>,
 
     /// The newest state: ahead of what is published by what is on its way to disk.

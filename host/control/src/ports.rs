@@ -191,14 +191,15 @@ pub trait Tunnels: Send + Sync + 'static {
 
 /// Policies: who gets which board.
 pub trait Policies: Send + Sync + 'static {
+    /// The active policy's name, for events and reasons: also of one that cannot be opened. Empty: there is none, and
+    /// none is ever opened.
+    fn name(&self) -> String;
     /// Opens a session of the active policy; its state begins empty.
     fn open(&self) -> BoxFuture<'static, Result<Box<dyn Policy>, String>>;
 }
 
 /// A session with a policy.
 pub trait Policy: Send {
-    /// The policy's name, for events and reasons.
-    fn name(&self) -> String;
     /// Capability keys that the policy matches itself.
     fn own_keys(&self) -> Vec<String>;
     /// Most candidates a set may hold; 0 = all.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
+use std::sync::OnceLock;
 
 use grove_client::wire::event::Event;
 use grove_client::wire::job::{Access, Job};
@@ -11,7 +12,7 @@ use grove_client::wire::Uuid;
 use grove_client::{Client, EventsQuery, RequestsQuery, WorkersQuery};
 use serde_json::Value;
 
-use crate::wait;
+use crate::{tools, wait};
 
 /// A farm, seen through a typed client.
 #[derive(Clone, Debug)]
@@ -32,9 +33,12 @@ pub fn uuid(number: u64) -> Uuid {
     Uuid::from_u64_pair(0x0198_c0de_0000_7000, 0x8000_0000_0000_0000 | number)
 }
 
-/// A request that wants this.
+/// A request that wants this, of somebody with a key of their own.
 pub fn wish(wants: &[&str]) -> NewRequest {
-    NewRequest { wants: wants.iter().map(|term| (*term).to_owned()).collect(), ..NewRequest::default() }
+    static KEY: OnceLock<String> = OnceLock::new();
+    let key = KEY.get_or_init(|| tools::make_key(tempfile::tempdir().unwrap().path(), "mine"));
+    let wants = wants.iter().map(|term| (*term).to_owned()).collect();
+    NewRequest { wants, keys: vec![key.clone()], ..NewRequest::default() }
 }
 
 impl Farm {

@@ -190,9 +190,7 @@ impl Process {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap();
-        // Only its parent, which we are, can make its number another process's.
-        kill_process(pid, signal).unwrap();
+        self::signal(&self.0, signal);
     }
 
     /// Ends it without asking.
@@ -203,13 +201,8 @@ impl Process {
 
     /// Waits for its end.
     pub fn wait(&mut self) -> ExitStatus {
-        for _ in 0..PATIENCE.as_millis() / PAUSE.as_millis() {
-            if let Some(status) = self.0.try_wait().unwrap() {
-                return status;
-            }
-            sleep(PAUSE);
-        }
-        panic!("process {} does not end", self.0.id());
+        let what = format!("process {}", self.0.id());
+        wait_for(&mut self.0, &what)
     }
 
     /// Waits for its end, and for all that it says.
@@ -278,6 +271,24 @@ pub fn ready(command: &mut Command, log: impl Fn() -> String) -> (Process, Strin
         Ok(base) => (process, base),
         Err(_) => panic!("grove did not say that it is ready: {}", log()),
     }
+}
+
+/// Sends a signal to a child that was not waited for yet: until then its number is no other process's.
+pub fn signal(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+/// Waits for the end of a child.
+pub fn wait_for(child: &mut Child, what: &str) -> ExitStatus {
+    for _ in 0..PATIENCE.as_millis() / PAUSE.as_millis() {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        sleep(PAUSE);
+    }
+    let _ = child.kill();
+    panic!("{what} does not end");
 }
 
 /// Every controller has tunnel ports of its own, so that none takes another's while that one is started again.

@@ -78,10 +78,10 @@ impl Dispatcher {
         }
     }
 
-    /// Hands the round to the policy, unless that failed a moment ago.
+    /// Hands the round to the policy, unless there is none or it failed a moment ago.
     fn ask_policy(&mut self, round: &Round) -> bool {
         let now = self.clock.now();
-        if self.policy.retry_at.is_some_and(|at| at > now) {
+        if !self.has_policy || self.policy.retry_at.is_some_and(|at| at > now) {
             self.policy.told.forget_news();
             return false;
         }

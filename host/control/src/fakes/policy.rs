@@ -70,6 +70,10 @@ impl FakePolicies {
 }
 
 impl Policies for FakePolicies {
+    fn name(&self) -> String {
+        "fake".to_owned()
+    }
+
     fn open(&self) -> BoxFuture<'static, Result<Box<dyn Policy>, String>> {
         let mut shared = self.shared.lock();
         if let Mood::Closed(reason) = &shared.mood {
@@ -96,10 +100,6 @@ struct Session {
 }
 
 impl Policy for Session {
-    fn name(&self) -> String {
-        "fake".to_owned()
-    }
-
     fn own_keys(&self) -> Vec<String> {
         self.own_keys.clone()
     }

@@ -44,16 +44,14 @@ pub(crate) async fn run(
     answers: mpsc::WeakSender<Command>,
 ) {
     let mut session = None;
+    let name = policies.name();
     while let Some(question) = questions.recv().await {
         let number = question.number;
-        let planned = match tokio::time::timeout(PATIENCE, answer(&policies, &mut session, question)).await {
-            Ok(planned) => planned,
-            Err(_) => {
-                let policy = session.take().map_or_else(unknown, |session| session.name());
-                let plan = Err(format!("the policy did not answer within {} s", PATIENCE.as_secs()));
-                Planned { number, policy, plan, info: None }
-            }
-        };
+        let answered = tokio::time::timeout(PATIENCE, answer(&policies, &mut session, question)).await;
+        let (plan, info) = answered.unwrap_or_else(|_| {
+            (Err(format!("the policy did not answer within {} s", PATIENCE.as_secs())), None)
+        });
+        let planned = Planned { number, policy: name.clone(), plan, info };
         if planned.plan.is_err() {
             session = None;
         }
@@ -64,12 +62,13 @@ pub(crate) async fn run(
     }
 }
 
+/// The plan, and what a newly opened policy says of itself.
 async fn answer(
     policies: &Arc<dyn Policies>,
     session: &mut Option<Box<dyn Policy>>,
     question: Question,
-) -> Planned {
-    let (number, mut info) = (question.number, None);
+) -> (Result<Plan, String>, Option<Info>) {
+    let mut info = None;
     if question.fresh {
         *session = None;
         match policies.open().await {
@@ -77,22 +76,11 @@ async fn answer(
                 info = Some(Info { own_keys: policy.own_keys(), max_candidates: policy.max_candidates() });
                 *session = Some(policy);
             }
-            Err(reason) => return Planned { number, policy: unknown(), plan: Err(reason), info: None },
+            Err(reason) => return (Err(reason), None),
         }
     }
     match session {
-        Some(policy) => {
-            let name = policy.name();
-            Planned { number, policy: name, plan: policy.plan(question.ask).await, info }
-        }
-        None => {
-            let plan = Err("the policy's session is over".to_owned());
-            Planned { number, policy: unknown(), plan, info: None }
-        }
+        Some(policy) => (policy.plan(question.ask).await, info),
+        None => (Err("the policy's session is over".to_owned()), None),
     }
-}
-
-/// How a policy is called that could not say its name.
-fn unknown() -> String {
-    "policy".to_owned()
 }

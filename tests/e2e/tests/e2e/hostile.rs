@@ -1,20 +1,20 @@
 //! Plugins that do harm, given to a real controller: each is named in an event, and nobody else notices.
 
+use std::cell::Cell;
 use std::path::Path;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use grove_tests_kit::client::wire::Span;
 use grove_tests_kit::client::wire::request::{NewRequest, RequestState};
 use grove_tests_kit::client::wire::worker::WorkerState;
 use grove_tests_kit::farm::{Farm, uuid, wish};
-use grove_tests_kit::{Grove, Setup, built, history, wait};
+use grove_tests_kit::{Grove, Setup, built, history};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Drivers that break while they prepare, and a word of what is told about it.
 const BREAKING: [(&str, &str); 6] = [
-    ("driver-loop", "ran"),
+    ("driver-loop", "computed"),
     ("driver-memory-bomb", "memory"),
     ("driver-stack-bomb", "dive"),
     ("driver-panic", "on fire"),
@@ -51,22 +51,23 @@ fn start(plugins: &Path, config: &str) -> Grove {
 
 /// A good worker serves jobs one after the other, and the controller answers, until the harm is done.
 async fn goes_on_while(farm: &Farm, harm: impl Future<Output = ()>) {
+    let done = Cell::new(false);
     let serve = async {
-        loop {
+        // And at least once more afterwards.
+        let mut after = false;
+        while !after {
+            after = done.get();
             let (request, _) = farm.get(&wish(&["board=good"])).await;
             farm.health().await.unwrap();
             farm.close_request(request, None).await.unwrap();
             farm.until_request(request, RequestState::Done).await;
         }
     };
-    tokio::select! {
-        never = serve => never,
-        () = harm => {}
-    }
-    // And once more afterwards.
-    let (request, _) = farm.get(&wish(&["board=good"])).await;
-    farm.close_request(request, None).await.unwrap();
-    farm.health().await.unwrap();
+    let harm = async {
+        harm.await;
+        done.set(true);
+    };
+    tokio::join!(serve, harm);
     farm.ready().await.unwrap();
 }
 
@@ -163,7 +164,7 @@ async fn survives(policy: &str, settings: &str, kind: &str, word: &str) {
 
 #[tokio::test]
 async fn a_policy_that_never_ends() {
-    survives("policy-loop", "{}", "policy.failed", "ran").await;
+    survives("policy-loop", "{}", "policy.failed", "computed").await;
 }
 
 #[tokio::test]
@@ -202,6 +203,17 @@ async fn a_policy_that_may_not_be_loaded() {
 }
 
 #[tokio::test]
+async fn no_policy_at_all_is_no_trouble() {
+    let grove = Grove::start(Setup::config("[policy]\nname = \"\"\n"));
+    let farm = grove.farm();
+    farm.simulated(2, json!({}), &[("board", "good")]).await;
+    goes_on_while(&farm, std::future::ready(())).await;
+    let told = farm.all_events().await;
+    assert!(told.iter().all(|event| !event.kind.starts_with("policy.")), "{told:#?}");
+    history::check_when_settled(&farm).await;
+}
+
+#[tokio::test]
 async fn a_broken_plugin_keeps_nobody_from_serving() {
     let plugins = folder(&["driver-echo"]);
     std::fs::write(plugins.path().join("driver-echo/driver-echo.wasm"), "no component").unwrap();
@@ -211,6 +223,5 @@ async fn a_broken_plugin_keeps_nobody_from_serving() {
     let known = farm.plugins().take(100).await.unwrap();
     let broken = known.iter().find(|plugin| plugin.name == "driver-echo").unwrap();
     assert!(!broken.active && broken.trouble.is_some(), "{broken:?}");
-    let once = async { tokio::time::sleep(Duration::ZERO).await };
-    wait::ends("the good driver", goes_on_while(&farm, once)).await;
+    goes_on_while(&farm, std::future::ready(())).await;
 }

@@ -1,6 +1,7 @@
 //! Everything at once: short jobs on many boards, a long queue of wishes that nothing fits, new wishes all the time,
 //! boards that fail and are taken away.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -183,6 +184,11 @@ async fn mixed_load() {
         count(RequestState::Waiting),
         count(RequestState::InProgress),
     );
+    let mut kinds = BTreeMap::<String, u64>::new();
+    for event in farm.all_events().await {
+        *kinds.entry(event.kind).or_default() += 1;
+    }
+    println!("events: {kinds:?}");
     assert_eq!(refused, 0, "requests were refused");
     assert_eq!(requests.len() as u64, created + QUEUE as u64, "requests were lost");
     let queue = requests.iter().take(QUEUE);

@@ -29,6 +29,10 @@ pub(crate) struct PluginPolicies {
 }
 
 impl Policies for PluginPolicies {
+    fn name(&self) -> String {
+        self.active.clone()
+    }
+
     fn open(&self) -> BoxFuture<'static, Result<Box<dyn Policy>, String>> {
         let policy = self.plugins.policy(&self.active);
         let settings = self.settings.clone();
@@ -56,10 +60,6 @@ impl LogSink for PolicyLog {
 struct PluginPolicy(PolicySession);
 
 impl Policy for PluginPolicy {
-    fn name(&self) -> String {
-        self.0.plugin().name().to_owned()
-    }
-
     fn own_keys(&self) -> Vec<String> {
         self.0.info().own_keys.clone()
     }

@@ -12,7 +12,9 @@ struct Nonsense;
 
 impl Policy for Nonsense {
     fn init(config: String) -> Result<(), String> {
-        MODE.set(config);
+        // A controller's settings are an object.
+        let mode = config.strip_prefix(r#"{"mode":""#).and_then(|rest| rest.strip_suffix(r#""}"#));
+        MODE.set(mode.unwrap_or(&config).to_owned());
         Ok(())
     }
 
