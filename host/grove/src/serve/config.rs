@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use grove_control::Settings;
+use grove_control::settings::{Caps, Retention, Timeouts};
 use grove_domain::group::{Owner, OwnerGroups};
 use grove_domain::moment::SignedDuration;
+use grove_domain::request::Bounds;
+use grove_domain::worker::Rules;
 use grove_runtime::Grants;
 use grove_wire::Span;
 use serde::Deserialize;
@@ -207,7 +210,7 @@ impl Default for TimeoutConfig {
 
 impl Default for Limits {
     fn default() -> Self {
-        let caps = grove_control::settings::Caps::default();
+        let caps = Caps::default();
         Self {
             workers: caps.workers,
             requests: caps.live_requests,
@@ -299,29 +302,37 @@ impl Config {
 
     /// What the controller goes by.
     pub(crate) fn settings(&self) -> Settings {
-        let mut settings = Settings::default();
-        settings.job_length = signed(self.jobs.length);
-        settings.job_length_max = signed(self.jobs.max);
-        settings.bounds.prolongs = self.jobs.prolongs;
-        settings.refuse_unsatisfiable = self.jobs.refuse_unsatisfiable;
-        settings.missed_heartbeats = self.jobs.missed_heartbeats;
-        settings.check_interval = signed(self.checks.interval);
-        settings.check_max_age = signed(self.checks.max_age);
-        settings.rules.recheck_first = signed(self.checks.recheck_first);
-        settings.rules.recheck_max = signed(self.checks.recheck_max);
-        settings.rules.relapses = self.checks.relapses;
-        settings.timeouts.prepare = self.timeouts.prepare.duration();
-        settings.timeouts.maintain = self.timeouts.maintain.duration();
-        settings.timeouts.open = self.timeouts.open.duration();
-        settings.timeouts.check = self.timeouts.check.duration();
-        settings.timeouts.cleanup = self.timeouts.cleanup.duration();
-        settings.caps.workers = self.limits.workers;
-        settings.caps.live_requests = self.limits.requests;
-        settings.caps.demands_per_round = self.limits.demands_per_round.max(1);
-        settings.retention.requests = signed(self.retention.requests);
-        settings.retention.requests_max = self.retention.requests_max;
-        settings.retention.history = signed(self.retention.history);
-        settings
+        Settings {
+            job_length: signed(self.jobs.length),
+            job_length_max: signed(self.jobs.max),
+            bounds: Bounds { prolongs: self.jobs.prolongs },
+            rules: Rules {
+                recheck_first: signed(self.checks.recheck_first),
+                recheck_max: signed(self.checks.recheck_max),
+                relapses: self.checks.relapses,
+            },
+            check_interval: signed(self.checks.interval),
+            check_max_age: signed(self.checks.max_age),
+            timeouts: Timeouts {
+                prepare: self.timeouts.prepare.duration(),
+                maintain: self.timeouts.maintain.duration(),
+                open: self.timeouts.open.duration(),
+                check: self.timeouts.check.duration(),
+                cleanup: self.timeouts.cleanup.duration(),
+            },
+            caps: Caps {
+                workers: self.limits.workers,
+                live_requests: self.limits.requests,
+                demands_per_round: self.limits.demands_per_round.max(1),
+            },
+            retention: Retention {
+                requests: signed(self.retention.requests),
+                requests_max: self.retention.requests_max,
+                history: signed(self.retention.history),
+            },
+            refuse_unsatisfiable: self.jobs.refuse_unsatisfiable,
+            missed_heartbeats: self.jobs.missed_heartbeats,
+        }
     }
 
     /// Longest time that a clean stop may take.
