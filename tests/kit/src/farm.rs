@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::OnceLock;
 
+use grove_client::wire::Uuid;
 use grove_client::wire::event::Event;
 use grove_client::wire::job::{Access, Job};
 use grove_client::wire::request::{NewRequest, Request, RequestState};
 use grove_client::wire::worker::{MoveWorker, PutWorker, WantedState, Worker, WorkerState};
-use grove_client::wire::Uuid;
 use grove_client::{Client, EventsQuery, RequestsQuery, WorkersQuery};
 use serde_json::Value;
 
@@ -51,8 +51,13 @@ impl Farm {
     pub async fn register(&self, uuid: Uuid, driver: &str, config: Value, capabilities: &[(&str, &str)]) {
         let text = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         let capabilities: BTreeMap<_, _> = capabilities.iter().map(text).collect();
-        let body =
-            PutWorker { driver: driver.to_owned(), driver_config: config, capabilities, groups: None, host: None };
+        let body = PutWorker {
+            driver: driver.to_owned(),
+            driver_config: config,
+            capabilities,
+            groups: None,
+            host: None,
+        };
         self.put_worker(uuid, &body, None).await.unwrap();
     }
 
@@ -104,7 +109,8 @@ impl Farm {
 
     /// Waits for an event of this kind about this.
     pub async fn until_event(&self, kind: &str, subject: &str) -> Event {
-        let query = EventsQuery { after: Some(0), subject: Some(subject.to_owned()), kind: Some(kind.to_owned()) };
+        let query =
+            EventsQuery { after: Some(0), subject: Some(subject.to_owned()), kind: Some(kind.to_owned()) };
         let look = || async { self.past_events(&query).next().await.unwrap() };
         wait::until(&format!("event {kind} of {subject}"), look).await
     }

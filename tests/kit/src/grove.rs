@@ -73,8 +73,10 @@ impl Grove {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let first = first_port();
         let last = first + PORTS - 1;
-        let config =
-            format!("{}\n[tunnels]\nfirst_port = {first}\nlast_port = {last}\n[keys]\npool = 3\n", setup.config);
+        let config = format!(
+            "{}\n[tunnels]\nfirst_port = {first}\nlast_port = {last}\n[keys]\npool = 3\n",
+            setup.config
+        );
         fs::write(folder.path().join("grove.toml"), config).unwrap();
         let mut grove = Grove { folder, setup, process: None, base: String::new() };
         grove.start_again();
@@ -96,7 +98,9 @@ impl Grove {
     /// `grove serve` on this controller's configuration and state, for tests of how it starts.
     pub fn serve_command(&self) -> Command {
         let mut command = grove_command(self.folder.path());
-        command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(self.folder.path().join("grove.toml"));
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--config"])
+            .arg(self.folder.path().join("grove.toml"));
         command.arg("--state").arg(self.state());
         command
     }

@@ -104,10 +104,11 @@ fn events_tell_it_all(requests: &[Request], events: &[Event]) {
         if event.kind == "request.created" {
             assert!(created.insert(&event.subject), "{} was created twice", event.subject);
         }
-        if let (true, Some(before), Some(after)) = (event.kind == "request.state", &event.before, &event.after) {
-            if let Some(state) = states.insert(&event.subject, after) {
-                assert_eq!(state, before, "events of {} do not follow each other", event.subject);
-            }
+        if let (true, Some(before), Some(after)) =
+            (event.kind == "request.state", &event.before, &event.after)
+            && let Some(state) = states.insert(&event.subject, after)
+        {
+            assert_eq!(state, before, "events of {} do not follow each other", event.subject);
         }
     }
     for request in requests {

@@ -118,7 +118,8 @@ impl Sshd {
         fs::write(folder.path().join("sshd_config"), config).unwrap();
         let log = fs::File::create(folder.path().join("log")).unwrap();
         keeper.arg(folder.path()).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
-        let keeper = keeper.spawn().expect("unshare and sh are missing; on Debian: apt-get install util-linux dash");
+        let keeper =
+            keeper.spawn().expect("unshare and sh are missing; on Debian: apt-get install util-linux dash");
         let mut sshd = Sshd { port, host_key, admin: admin.to_owned(), folder, keeper };
         sshd.wait_until_up();
         sshd
@@ -187,7 +188,8 @@ impl Sshd {
 
 /// Version of OpenSSH, from `OpenSSH_9.2p1 …`.
 fn version() -> (u32, u32) {
-    let said = Command::new("ssh").arg("-V").output().expect("no ssh; on Debian: apt-get install openssh-client");
+    let said =
+        Command::new("ssh").arg("-V").output().expect("no ssh; on Debian: apt-get install openssh-client");
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     let mut numbers = said.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok());
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))

@@ -8,7 +8,9 @@ pub fn run(command: &mut Command) -> String {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| {
-        panic!("{name}: {error}; on Debian: apt-get install openssh-client openssh-server util-linux coreutils")
+        panic!(
+            "{name}: {error}; on Debian: apt-get install openssh-client openssh-server util-linux coreutils"
+        )
     });
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()

@@ -65,8 +65,7 @@ impl V1 {
 
     /// `acquire_worker`; none as long as no job runs.
     pub async fn acquire(&self, request: u64) -> Option<Acquired> {
-        let (status, body) =
-            self.call(Method::POST, &format!("/reqs/{request}/acquire_worker"), None).await;
+        let (status, body) = self.call(Method::POST, &format!("/reqs/{request}/acquire_worker"), None).await;
         if status == StatusCode::BAD_REQUEST {
             assert_eq!(body["message"], "invalid request: worker not assigned");
             return None;

@@ -3,10 +3,10 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use grove_tests_kit::Process;
+use grove_tests_kit::client::Client;
 use grove_tests_kit::farm::Farm;
 use grove_tests_kit::grove::{grove_command, ready};
-use grove_tests_kit::client::Client;
-use grove_tests_kit::Process;
 use rustix::process::Signal;
 
 /// A user who has just read how to begin would not wait longer.
@@ -37,7 +37,11 @@ async fn the_demo_comes_up_serves_and_leaves_nothing() {
     let ran = ended(call(&["run", "board=rpi4", "--", "echo", "on a board"])).await;
     let took = started.elapsed();
     println!("`grove run` took {took:?}");
-    assert_eq!((&*String::from_utf8_lossy(&ran.stdout), ran.status.code()), ("on a board\n", Some(0)), "{ran:?}");
+    assert_eq!(
+        (&*String::from_utf8_lossy(&ran.stdout), ran.status.code()),
+        ("on a board\n", Some(0)),
+        "{ran:?}"
+    );
     assert!(took < AT_ONCE, "`grove run` took {took:?}");
 
     let started = now();
@@ -49,7 +53,8 @@ async fn the_demo_comes_up_serves_and_leaves_nothing() {
 
     let workers = Farm::new(Client::new(&base).unwrap()).all_workers().await;
     assert_eq!(workers.len(), 2);
-    let boards: Vec<_> = workers.iter().map(|worker| worker.driver_config["port"].as_u64().unwrap()).collect();
+    let boards: Vec<_> =
+        workers.iter().map(|worker| worker.driver_config["port"].as_u64().unwrap()).collect();
 
     demo.signal(Signal::INT);
     let ended = demo.output().await;
@@ -60,6 +65,9 @@ async fn the_demo_comes_up_serves_and_leaves_nothing() {
     assert!(left.is_empty(), "the demo left {left:?} at home");
     for port in boards {
         let port = u16::try_from(port).unwrap();
-        assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "a board still listens on {port}");
+        assert!(
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_err(),
+            "a board still listens on {port}"
+        );
     }
 }

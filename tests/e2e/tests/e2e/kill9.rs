@@ -130,8 +130,7 @@ async fn while_requests_are_made() {
     let mut grove = Grove::start(Setup::default());
     let (say, base) = watch::channel(grove.farm());
     let clients = Clients { base, ended: Arc::default() };
-    let makers: Vec<_> =
-        (0..8).map(|_| tokio::spawn(create(clients.clone(), "board=none", 1))).collect();
+    let makers: Vec<_> = (0..8).map(|_| tokio::spawn(create(clients.clone(), "board=none", 1))).collect();
     for _ in 0..4 {
         // As many as are acknowledged at this moment, and some that are not yet.
         let farm = clients.farm();
@@ -212,8 +211,7 @@ async fn twenty_times_under_load() {
             all
         }
     };
-    let makers: Vec<_> =
-        (0..4).map(|number| tokio::spawn(slowly("board=rpi4", 1 + number % 2))).collect();
+    let makers: Vec<_> = (0..4).map(|number| tokio::spawn(slowly("board=rpi4", 1 + number % 2))).collect();
     let disturbers: Vec<_> =
         (0..3).map(|number| tokio::spawn(disturb(clients.clone(), WORKERS, seed ^ number))).collect();
     for _ in 0..20 {
@@ -241,7 +239,11 @@ async fn twenty_times_under_load() {
 pub(crate) async fn settle(farm: &Farm, workers: u64) {
     let live = || async {
         let requests = farm.all_requests().await;
-        requests.into_iter().filter(|request| !request.state.is_terminal()).map(|request| request.id).collect()
+        requests
+            .into_iter()
+            .filter(|request| !request.state.is_terminal())
+            .map(|request| request.id)
+            .collect()
     };
     let left: Vec<u64> = live().await;
     for request in left {

@@ -153,7 +153,8 @@ async fn mixed_load() {
     println!("seed {seed}");
     let grove = Grove::start(Setup::config("[checks]\nrecheck_first = \"1s\"\nrelapses = 100000\n"));
     let farm = grove.farm();
-    farm.simulated(WORKERS, json!({ "prepare": { "delay_ms": 50 } }), &[("board", "rpi4"), ("camera", "1")]).await;
+    farm.simulated(WORKERS, json!({ "prepare": { "delay_ms": 50 } }), &[("board", "rpi4"), ("camera", "1")])
+        .await;
     let nothing = wish(&["board=tpu"]);
     for _ in 0..QUEUE / 50 {
         let made = join_all((0..50).map(|_| farm.create_request(&nothing, None))).await;

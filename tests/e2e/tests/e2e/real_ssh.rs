@@ -45,7 +45,10 @@ async fn a_job_over_version_1_from_the_wish_to_the_next_user() {
     farm.until_worker(uuid(1), WorkerState::Idle).await;
     assert_eq!(v1.state(request).await, "DONE");
     assert_eq!(v1.acquire(request).await, None);
-    assert!(TcpStream::connect((acquired.host.as_str(), acquired.port)).is_err(), "the tunnel's port is open");
+    assert!(
+        TcpStream::connect((acquired.host.as_str(), acquired.port)).is_err(),
+        "the tunnel's port is open"
+    );
     let direct = Ssh::to_port(sshd.port, &acquired.user, &key);
     assert!(!direct.is_let_in(), "the key of a closed job still opens the board");
     assert!(sshd.admin().is_let_in(), "the admin's own key was removed");

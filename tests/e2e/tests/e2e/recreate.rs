@@ -32,7 +32,10 @@ fn machine() -> BTreeMap<PathBuf, String> {
 #[tokio::test]
 async fn the_session_user_is_another_one_in_every_job() {
     let before = machine();
-    assert!(!before[Path::new("/etc/passwd")].contains(USER), "user {USER} is on this machine; remove it first");
+    assert!(
+        !before[Path::new("/etc/passwd")].contains(USER),
+        "user {USER} is on this machine; remove it first"
+    );
     let shared = tempfile::Builder::new().prefix("grove-e2e-").tempdir_in("/tmp").unwrap();
     std::fs::write(shared.path().join("sentinel"), "mine").unwrap();
 
@@ -71,7 +74,11 @@ async fn the_session_user_is_another_one_in_every_job() {
     let second = wait::until("the worker", || v1.acquire(request)).await;
     second.save_key(&keys.path().join("second"));
     let user = Ssh::to_port(second.port, &second.user, &keys.path().join("second"));
-    assert_eq!(user.must("ls; ls /tmp; ls .ssh"), "other\nauthorized_keys\n", "something of the last job is left");
+    assert_eq!(
+        user.must("ls; ls /tmp; ls .ssh"),
+        "other\nauthorized_keys\n",
+        "something of the last job is left"
+    );
     assert!(!user.must("cat .profile 2> /dev/null; true").contains("exit 1"));
     v1.close(request).await;
     farm.until_worker(uuid(1), WorkerState::Idle).await;
