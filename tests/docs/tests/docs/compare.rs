@@ -62,7 +62,9 @@ fn fits(pattern: &str, line: &str) -> bool {
 fn what_differs_every_time_is_equal_and_the_rest_is_not() {
     let printed = "STATE  SINCE\nidle   18s ago\n67726f76-6500-4000-8000-000000000001 x\n";
     let line = |text: &str| vec![text.to_owned()];
-    for shown in ["STATE SINCE", "idle 2s ago", "11111111-2222-4333-8444-555555555555 x", "… ago", "i… ago", "…"] {
+    for shown in
+        ["STATE SINCE", "idle 2s ago", "11111111-2222-4333-8444-555555555555 x", "… ago", "i… ago", "…"]
+    {
         assert_eq!(missing(&line(shown), printed), None, "{shown}");
     }
     for shown in ["STATE", "running 18s ago", "idle", "… x y", "18s ago"] {

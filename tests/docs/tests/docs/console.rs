@@ -34,7 +34,9 @@ pub(crate) fn typed(shown: &Shown) -> (Vec<String>, Vec<String>) {
     let (mut typed, mut prints) = (Vec::new(), Vec::new());
     for line in &shown.prints {
         match line.split_once("$ ") {
-            Some((prompt, keys)) if prompt.contains('@') && !prompt.contains(' ') => typed.push(keys.to_owned()),
+            Some((prompt, keys)) if prompt.contains('@') && !prompt.contains(' ') => {
+                typed.push(keys.to_owned())
+            }
             _ => prints.push(line.clone()),
         }
     }

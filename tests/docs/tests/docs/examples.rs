@@ -40,7 +40,8 @@ fn the_python_client_goes_from_worker_to_job() {
 fn examples_add_no_crates() {
     let packages = |file: &str| -> Vec<(String, String)> {
         let path = crate::root().join(file);
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let text =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let lock: toml::Table = toml::from_str(&text).unwrap();
         let text = |package: &toml::Value, field: &str| package[field].as_str().unwrap().to_owned();
         let all = lock["package"].as_array().unwrap().iter();

@@ -26,7 +26,10 @@ fn anchor(heading: &str) -> String {
 }
 
 fn anchors(page: &str) -> Vec<String> {
-    page.lines().filter(|line| line.starts_with('#')).map(|line| anchor(line.trim_start_matches('#'))).collect()
+    page.lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| anchor(line.trim_start_matches('#')))
+        .collect()
 }
 
 fn normal(path: &Path) -> PathBuf {
@@ -59,7 +62,8 @@ fn every_link_leads_somewhere() {
             };
             let exists = crate::root().join(&target).exists();
             let found = exists
-                && (wanted.is_empty() || anchors(&crate::read(&target)).iter().any(|anchor| anchor == wanted));
+                && (wanted.is_empty()
+                    || anchors(&crate::read(&target)).iter().any(|anchor| anchor == wanted));
             if !found {
                 broken.push(format!("{}: {link}", page.display()));
             }

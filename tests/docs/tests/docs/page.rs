@@ -20,8 +20,10 @@ use crate::console::{Shown, commands, typed};
 use crate::shell::Shell;
 
 /// What may be run in the place of something else, since the real thing takes many minutes: (shown, run).
-const INSTEAD: [(&str, &str); 1] =
-    [("cargo xtask build --release\ninstall -D target/release/grove ~/.local/bin/grove", "cargo xtask build")];
+const INSTEAD: [(&str, &str); 1] = [(
+    "cargo xtask build --release\ninstall -D target/release/grove ~/.local/bin/grove",
+    "cargo xtask build",
+)];
 
 /// What is on the way of a page.
 pub(crate) struct Walk<'a> {
@@ -73,7 +75,11 @@ impl<'a> Walk<'a> {
                     self.trust(file);
                 } else if let Some(instead) = marker.strip_prefix("instead: ") {
                     let all: Vec<_> = shown.iter().map(|shown| shown.command.as_str()).collect();
-                    assert!(INSTEAD.contains(&(&all.join("\n"), instead)), "{}: not listed", self.place(block));
+                    assert!(
+                        INSTEAD.contains(&(&all.join("\n"), instead)),
+                        "{}: not listed",
+                        self.place(block)
+                    );
                     let instead = Shown { command: instead.to_owned(), prints: Vec::new() };
                     self.run(block, &instead, 0);
                 } else {
@@ -106,7 +112,8 @@ impl<'a> Walk<'a> {
     fn trust(&mut self, file: &str) {
         let board = self.board.expect("a page with a board");
         let file = self.shell.home().join(file.strip_prefix("~/").expect("a file at home"));
-        let key = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let key =
+            std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let mut keys = std::fs::OpenOptions::new().append(true).open(board.key_file()).unwrap();
         keys.write_all(key.as_bytes()).unwrap();
     }
@@ -119,6 +126,7 @@ impl<'a> Walk<'a> {
 /// Commands that CI runs: what its script ends with, and the script.
 fn ci() -> Vec<String> {
     let script = crate::read(Path::new(".ci/run"));
-    let commands = script.lines().filter_map(|line| line.strip_prefix("exec ")).filter(|line| !line.starts_with('<'));
+    let commands =
+        script.lines().filter_map(|line| line.strip_prefix("exec ")).filter(|line| !line.starts_with('<'));
     commands.map(str::to_owned).chain([".ci/run".to_owned()]).collect()
 }

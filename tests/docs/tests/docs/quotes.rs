@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use grove_runtime::Manifest;
-
 use crate::blocks::{Block, blocks};
 use crate::configuration;
 
@@ -32,13 +30,12 @@ fn check(block: &Block) -> Result<(), String> {
         ("json", None) => {
             serde_json::from_str::<serde_json::Value>(text).map(drop).map_err(|error| error.to_string())
         }
-        ("toml", Some("run: manifest")) => {
-            Manifest::parse(text, "plugin.toml").map(drop).map_err(|error| error.to_string())
-        }
         ("toml", Some("run: configuration")) => configuration::accepted(text),
         // Pictures and grammars. A command must not hide here.
         ("text", None) if !text.lines().any(|line| line.starts_with("$ ")) => Ok(()),
-        (language, marker) => Err(format!("a block of {language:?} with marker {marker:?} cannot be checked")),
+        (language, marker) => {
+            Err(format!("a block of {language:?} with marker {marker:?} cannot be checked"))
+        }
     }
 }
 

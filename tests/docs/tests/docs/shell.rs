@@ -77,7 +77,9 @@ impl Shell {
                     None => printed.push_str(&(line + "\n")),
                 },
                 Err(RecvTimeoutError::Timeout) => panic!("{command} does not end; it printed\n{printed}"),
-                Err(RecvTimeoutError::Disconnected) => panic!("{command} ended the shell; it printed\n{printed}"),
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("{command} ended the shell; it printed\n{printed}")
+                }
             }
         }
     }
@@ -173,7 +175,9 @@ fn bash(home: &Path) -> Command {
         let name = name.to_string_lossy();
         ["GROVE_", "XDG_", "SSH_", "CARGO_PKG_"].iter().any(|start| name.starts_with(start))
     });
-    own.for_each(|name| drop(bash.env_remove(name)));
+    for name in own {
+        bash.env_remove(name);
+    }
     let user = PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
     for (name, folder) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
         bash.env(name, std::env::var_os(name).unwrap_or_else(|| user.join(folder).into()));
@@ -189,7 +193,8 @@ fn bash(home: &Path) -> Command {
 fn programs(home: &Path) {
     let bin = home.join("bin");
     std::fs::create_dir(&bin).unwrap();
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    // Cargo names itself to the tests that it runs. Only a whole path will do: `cargo` would find this very script.
+    let cargo = std::env::var("CARGO").expect("CARGO is not set: run the tests with `cargo test`");
     let (grove, config) = (built::binary(), home.join("test.toml"));
     let (grove, config) = (grove.display(), config.display());
     let target = Project::find().unwrap().target;
