@@ -46,7 +46,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Runs every console block of the page.
-    pub(crate) fn to_the_end(mut self) {
+    pub(crate) fn walk_through(mut self) {
         for block in blocks(&crate::read(self.page)).iter().filter(|block| block.language == "console") {
             self.block(block);
         }

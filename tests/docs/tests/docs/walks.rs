@@ -28,7 +28,7 @@ fn no_page_with_commands_is_forgotten() {
 
 fn walk(page: &str) {
     assert!(WALKED.contains(&page));
-    Walk::new(Path::new(page), None).to_the_end();
+    Walk::new(Path::new(page), None).walk_through();
 }
 
 #[test]
@@ -40,13 +40,13 @@ fn readme() {
 #[test]
 fn admin() {
     let board = Sshd::start_in_cell();
-    Walk::new(Path::new("docs/admin.md"), Some(&board)).to_the_end();
+    Walk::new(Path::new("docs/admin.md"), Some(&board)).walk_through();
 }
 
 #[test]
 fn driver_vendors() {
     let board = Sshd::start_in_cell();
-    Walk::new(Path::new("docs/driver-vendors.md"), Some(&board)).to_the_end();
+    Walk::new(Path::new("docs/driver-vendors.md"), Some(&board)).walk_through();
 }
 
 #[test]
