@@ -14,6 +14,7 @@
 
 mod events;
 mod farm;
+mod guests;
 mod http;
 mod rows;
 mod stats;

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use grove_runtime::{CallLimits, Cause, DriverCall, DriverPlugin};
-use grove_tests_conformance::{Recorder, component, manifest, patient, runtime, target};
+use grove_runtime::{Cause, DriverCall};
 
 use crate::farm::{Farm, NO_KEYS, folder, set_state};
+use crate::guests::{context, hostile, patient, runtime, target};
 use crate::http::{Load, request};
 use crate::stats::{ms, rank};
 use crate::table::{Goal, Line, Table};
@@ -17,7 +17,10 @@ const WAITING: u64 = 100;
 const SPINNING: u64 = 4;
 /// Workers that are stopped one by one, of each kind.
 const STOPPED: u64 = 100;
-const IN_HOST: &str = r#"{"prepare":{"hang":"host"}}"#;
+/// In calls to the controller: long sleeps, which end before the task's deadline would refuse them.
+const IN_HOST: &str = r#"{"prepare":{"delay_ms":500000}}"#;
+/// Also in maintenance, whose deadline is nearer.
+const ALWAYS_IN_HOST: &str = r#"{"prepare":{"delay_ms":500000},"maintenance":{"delay_ms":100000}}"#;
 const IN_WASM: &str = r#"{"prepare":{"hang":"wasm"}}"#;
 
 /// In the runtime alone, with the hostile guests; then in a whole farm.
@@ -32,7 +35,7 @@ pub(super) fn cancellation(table: &mut Table) -> Result<()> {
     let state = folder()?;
     let farm = Farm::start(state.path(), NO_KEYS)?;
     let (hosts, spins) = (1000..1000 + WAITING, 2000..2000 + SPINNING);
-    farm.register(hosts.clone(), IN_HOST)?;
+    farm.register(hosts.clone(), ALWAYS_IN_HOST)?;
     farm.register(spins.clone(), IN_WASM)?;
     farm.register(0..STOPPED, IN_HOST)?;
     farm.register(STOPPED..2 * STOPPED, IN_WASM)?;
@@ -58,16 +61,18 @@ pub(super) fn cancellation(table: &mut Table) -> Result<()> {
 
 const CHANGES: usize = 10_000;
 
-/// Very many state changes for workers whose drivers hang; others must be served as if there were none.
+/// Very many changes of state of workers whose drivers hang: each cancels a task and begins another, which hangs, too.
+/// Others must be served as if there were none.
 fn queued(farm: &Farm, hosts: std::ops::Range<u64>, table: &mut Table) -> Result<()> {
-    let numbers = || hosts.clone().cycle().zip(0..CHANGES);
-    let every = |at: usize| if (at / WAITING as usize).is_multiple_of(2) { "MAINTENANCE" } else { "IDLE" };
-    let changes: Vec<_> = numbers().map(|(number, at)| set_state(number, every(at))).collect();
+    let again = |number| {
+        let path = format!("/api/v2/workers/{}/state", crate::farm::worker(number));
+        request("POST", &path, r#"{"state":"maintenance","force":true}"#)
+    };
+    let changes: Vec<_> = hosts.clone().cycle().take(CHANGES).map(again).collect();
     let address = farm.address;
     let begin = Instant::now();
-    // On one connection, so that they are decided in this order: a worker on its way is not asked to go back there.
     let changing = std::thread::spawn(move || {
-        Load { to: address, connections: 1, depth: 256 }.all(&changes).map(|done| done.took)
+        Load { to: address, connections: 16, depth: 64 }.all(&changes).map(|done| done.took)
     });
     let version = request("GET", "/api/v1/version", "");
     let create = crate::farm::create("board", "none");
@@ -86,19 +91,16 @@ fn queued(farm: &Farm, hosts: std::ops::Range<u64>, table: &mut Table) -> Result
     table.line(line(work, "/s", rate, Goal::AtLeast(1000.0)));
     let work = "  ... a read and a durable create by others meanwhile, p99";
     table.line(line(work, "ms", rank(&took, 0.99), Goal::AtMost(100.0)));
-    let work = "  ... until the last of them is in its last state";
-    let mut settled = 0;
-    while settled < WAITING {
-        settled = 0;
-        for number in hosts.clone() {
-            let path = format!("/api/v1/workers/{}", crate::farm::worker(number));
-            let shown = farm.ask(&request("GET", &path, ""))?;
-            let state =
-                shown.get("State").and_then(serde_json::Value::as_str).context("a worker without state")?;
-            // The last hundred wanted IDLE: their drivers hang again in PREPARE.
-            settled += u64::from(state == "PREPARE" || state == "MAINTENANCE");
+    // Superseded drivers are really gone: no more run than there are workers.
+    loop {
+        let shown = crate::http::once(address, &request("GET", "/metrics", ""))?;
+        let shown = String::from_utf8_lossy(&shown).into_owned();
+        let gauge = shown.lines().find_map(|line| line.strip_prefix("grove_tasks_running "));
+        let live: u64 = gauge.context("no gauge of running tasks")?.trim().parse()?;
+        if live <= WAITING + SPINNING {
+            break;
         }
-        ensure!(begin.elapsed() < Duration::from_secs(120), "workers do not settle");
+        ensure!(begin.elapsed() < Duration::from_secs(120), "{live} tasks run");
     }
     table.line(line(work, "ms", ms(begin.elapsed()), Goal::AtMost(10_000.0)));
     Ok(())
@@ -107,8 +109,8 @@ fn queued(farm: &Farm, hosts: std::ops::Range<u64>, table: &mut Table) -> Result
 /// From the token's firing to the end of the call, when its instance is gone, with others hanging beside.
 async fn in_runtime() -> Result<Vec<f64>> {
     let runtime = runtime(300)?;
-    let looping = guest(&runtime, "driver-loop").await?;
-    let hanging = guest(&runtime, "driver-hang").await?;
+    let looping = hostile(&runtime, "driver-loop").await?.into_driver()?;
+    let hanging = hostile(&runtime, "driver-hang").await?.into_driver()?;
     let mut others = Vec::new();
     for number in 0..WAITING + SPINNING {
         let driver = if number < WAITING { &hanging } else { &looping };
@@ -133,15 +135,11 @@ async fn in_runtime() -> Result<Vec<f64>> {
     Ok(took)
 }
 
-async fn guest(runtime: &grove_runtime::Runtime, name: &str) -> Result<DriverPlugin> {
-    let plugin = runtime.load(manifest(name, "")?, component(name)?, &Default::default()).await?;
-    Ok(plugin.into_driver()?)
-}
-
 /// A call that never ends by itself: what ends it, and its end.
-fn hang(driver: &DriverPlugin) -> (grove_runtime::CancellationToken, tokio::task::JoinHandle<Option<Cause>>) {
-    let limits = CallLimits { deadline: Duration::from_secs(600), ..patient() };
-    let context = Recorder::new().context(limits);
+fn hang(
+    driver: &grove_runtime::DriverPlugin,
+) -> (grove_runtime::CancellationToken, tokio::task::JoinHandle<Option<Cause>>) {
+    let context = context(patient());
     let token = context.cancel.clone();
     let driver = driver.clone();
     let call = async move {

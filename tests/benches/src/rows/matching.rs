@@ -14,9 +14,8 @@ use grove_domain::wants::Wants;
 use grove_domain::worker::{Registration, State, Worker};
 use grove_runtime::policy::{Change, Demand};
 use grove_runtime::{CallLimits, PolicySession};
-use grove_tests_conformance::{Recorder, runtime};
 
-use super::states::load;
+use crate::guests::{Deaf, plugin, runtime};
 use crate::stats::{median, ms};
 use crate::table::{Goal, Line, Table};
 
@@ -49,8 +48,8 @@ async fn measure(workers: u64, requests: u64) -> Result<(f64, f64)> {
     let round = matcher.round(ALL);
 
     let runtime = runtime(1)?;
-    let policy = load(&runtime, "policy-least-capable").await?.into_policy()?;
-    let mut session = policy.open("{}".to_owned(), CallLimits::default(), Recorder::new()).await?;
+    let policy = plugin(&runtime, "policy-least-capable").await?.into_policy()?;
+    let mut session = policy.open("{}".to_owned(), CallLimits::default(), Arc::new(Deaf)).await?;
     session.apply(told(&matcher, &workers, &requests)).await?;
     let choices = builtin(&matcher, &round);
     let native: Vec<_> = choices.iter().map(|choice| (choice.request.0, choice.worker)).collect();

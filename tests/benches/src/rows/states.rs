@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use grove_runtime::{CallLimits, DriverCall, Grants, Manifest, Plugin};
-use grove_tests_conformance::{Recorder, runtime, shipped, target};
+use grove_runtime::{CallLimits, DriverCall};
 
 use crate::farm::{Farm, NO_KEYS, folder, set_state};
+use crate::guests::{context, plugin, runtime, target};
 use crate::stats::{median, ms, rank};
 use crate::table::{Goal, Line, Table};
 use crate::twin::Database;
@@ -70,7 +70,7 @@ impl Twin {
     fn new() -> Result<Self> {
         let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let runtime = runtime(64)?;
-        let driver = threads.block_on(load(&runtime, "driver-simulated"))?.into_driver()?;
+        let driver = threads.block_on(plugin(&runtime, "driver-simulated"))?.into_driver()?;
         let folder = folder()?;
         let database = Database::open(folder.path())?;
         Ok(Self { threads, driver, database, _runtime: runtime, _folder: folder })
@@ -79,19 +79,9 @@ impl Twin {
     fn once(&self, number: u64) -> Result<f64> {
         let begin = Instant::now();
         self.database.commit(2 * number + 1..=2 * number + 1)?;
-        let context = Recorder::new().context(CallLimits::default());
+        let context = context(CallLimits::default());
         self.threads.block_on(self.driver.call(DriverCall::Prepare(target("{}")), context))?;
         self.database.commit(2 * number + 2..=2 * number + 2)?;
         Ok(ms(begin.elapsed()))
     }
-}
-
-/// Loads a plugin that comes with the controller.
-pub(super) async fn load(runtime: &grove_runtime::Runtime, folder: &str) -> Result<Plugin> {
-    let folder = shipped()?.join(folder);
-    let text = std::fs::read_to_string(folder.join("plugin.toml"))?;
-    let manifest = Manifest::parse(&text, "plugin.toml")?;
-    let component = std::fs::read(folder.join(&manifest.component))?;
-    let grants = Grants::all_wanted(&manifest);
-    Ok(runtime.load(manifest, component, &grants).await?)
 }
