@@ -203,6 +203,8 @@ struct PolicyState {
     /// The session knows everything up to the last question.
     open: bool,
     info: Option<Info>,
+    /// `info` is the active policy's.
+    known: bool,
     /// Being asked about.
     round: Option<Round>,
     /// Questions asked so far: the number of the latest.

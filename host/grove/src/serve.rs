@@ -5,7 +5,7 @@ pub(crate) mod config;
 pub(crate) mod house;
 mod plugins;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -84,15 +84,16 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 pub(crate) fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("GROVE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
+    let subscriber = subscriber.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
     // Set already only when this process served before.
     let _ = subscriber.try_init();
 }
 
 /// Only what is amiss, for a terminal that has other things to show.
 pub(crate) fn log_only_warnings() {
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN);
+    let subscriber = subscriber.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
     // Set already only when this process served before.
     let _ = subscriber.try_init();
 }

@@ -48,7 +48,7 @@ impl Dispatcher {
     /// Starts a round when there is something to match and none is under way.
     pub(super) fn match_requests(&mut self) {
         for _ in 0..BUILTIN_ROUNDS {
-            if self.policy.round.is_some() || !self.matcher.has_work() {
+            if self.policy.round.is_some() || self.meet_policy() || !self.matcher.has_work() {
                 return;
             }
             let round = self.matcher.round(self.round_limits());
@@ -61,6 +61,24 @@ impl Dispatcher {
             }
             self.policy.round = Some(round);
         }
+    }
+
+    /// Opens a session with a policy that is not known yet, only to hear what it matches itself: until then, requests
+    /// that only it can serve would have no candidates, and so never a round.
+    fn meet_policy(&mut self) -> bool {
+        let now = self.clock.now();
+        let resting = self.policy.retry_at.is_some_and(|at| at > now);
+        if !self.has_policy || self.policy.known || resting {
+            return false;
+        }
+        self.policy.asked += 1;
+        let ask = Ask { now, changes: Vec::new(), candidate_sets: Vec::new(), demands: Vec::new() };
+        let question = Question { number: self.policy.asked, fresh: true, ask };
+        let asked = self.questions.try_send(question).is_ok();
+        if asked {
+            self.policy.round = Some(Round::default());
+        }
+        asked
     }
 
     /// Whether [`Self::match_requests`] left something for the next turn that nobody will remind of.
@@ -124,9 +142,12 @@ impl Dispatcher {
         }
         let Some(round) = self.policy.round.take() else { return };
         if let Some(info) = planned.info {
+            self.policy.known = true;
             self.policy_info(info);
         }
         match planned.plan {
+            // It was only met: the session that it decides in hears everything from the beginning.
+            Ok(_) if round.demands.is_empty() => self.policy.open = false,
             Ok(plan) => {
                 self.policy.failures = 0;
                 self.policy.retry_at = None;
@@ -140,6 +161,7 @@ impl Dispatcher {
     }
 
     pub(super) fn policy_changed(&mut self) {
+        self.policy.known = false;
         self.policy.open = false;
         self.policy.failures = 0;
         self.policy.retry_at = None;

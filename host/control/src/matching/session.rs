@@ -80,6 +80,7 @@ async fn answer(
         }
     }
     match session {
+        Some(_) if question.ask.demands.is_empty() => (Ok(Plan::default()), info),
         Some(policy) => (policy.plan(question.ask).await, info),
         None => (Err("the policy's session is over".to_owned()), None),
     }
