@@ -33,14 +33,23 @@ pub(crate) fn commands(text: &str) -> Vec<Shown> {
 pub(crate) fn typed(shown: &Shown) -> (Vec<String>, Vec<String>) {
     let (mut typed, mut prints) = (Vec::new(), Vec::new());
     for line in &shown.prints {
-        match line.split_once("$ ") {
-            Some((prompt, keys)) if prompt.contains('@') && !prompt.contains(' ') => {
-                typed.push(keys.to_owned())
-            }
-            _ => prints.push(line.clone()),
+        match after_prompt(line) {
+            Some(keys) => typed.push(keys.to_owned()),
+            None => prints.push(line.clone()),
         }
     }
     (typed, prints)
+}
+
+/// What stands behind a board's prompt (`…@…$ `).
+fn after_prompt(line: &str) -> Option<&str> {
+    let (prompt, keys) = line.split_once("$ ")?;
+    (prompt.contains('@') && !prompt.contains(' ')).then_some(keys)
+}
+
+/// What was printed, without prompts: a line that is typed before its prompt came leaves that before its output.
+pub(crate) fn without_prompts(printed: &str) -> String {
+    printed.lines().map(|line| after_prompt(line).unwrap_or(line).to_owned() + "\n").collect()
 }
 
 #[test]
@@ -50,4 +59,5 @@ fn commands_and_what_they_print() {
     assert_eq!(shown[1], Shown { command: "c".into(), prints: Vec::new() });
     let session = &commands("$ ssh\nhello\nme@board:~$ ls\nfile\n")[0];
     assert_eq!(typed(session), (vec!["ls".to_owned()], vec!["hello".to_owned(), "file".to_owned()]));
+    assert_eq!(without_prompts("hello\nme@board:~$ file\n"), "hello\nfile\n");
 }

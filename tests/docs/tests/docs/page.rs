@@ -16,7 +16,7 @@ use grove_tests_kit::Sshd;
 
 use crate::blocks::{Block, blocks};
 use crate::compare;
-use crate::console::{Shown, commands, typed};
+use crate::console::{Shown, commands, typed, without_prompts};
 use crate::shell::Shell;
 
 /// What may be run in the place of something else, since the real thing takes many minutes: (shown, run).
@@ -100,7 +100,7 @@ impl<'a> Walk<'a> {
         let (keys, prints) = typed(shown);
         let (code, printed) = self.shell.type_into(&shown.command, &keys);
         assert_eq!(code, 0, "{}: {}; it printed\n{printed}", self.place(block), shown.command);
-        self.compare(block, &shown.command, &prints, &printed);
+        self.compare(block, &shown.command, &prints, &without_prompts(&printed));
     }
 
     fn compare(&self, block: &Block, command: &str, shown: &[String], printed: &str) {
