@@ -66,7 +66,8 @@ impl Client {
     pub async fn request_newer_than(&self, id: u64, seen: u64, wait: Duration) -> Result<Request, Error> {
         let seconds = wait.as_secs().min(limits::WAIT_SECONDS);
         let span = Span::from_secs(seconds).unwrap_or(Span::MAX);
-        let call = self.request_call(Method::GET, id, &[]).query(&[("wait", span)]).query(&[("revision", seen)]);
+        let call =
+            self.request_call(Method::GET, id, &[]).query(&[("wait", span)]).query(&[("revision", seen)]);
         call.waiting(span.duration()).json().await
     }
 

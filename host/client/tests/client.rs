@@ -1,10 +1,6 @@
 //! The client against a farm that answers what each test says.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a helper that fails is a test that fails"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper that fails is a test that fails")]
 #![expect(dead_code, reason = "the canned farm is shared with the tests of the command line")]
 
 mod canned;
