@@ -34,7 +34,8 @@ pub(super) fn rounds(table: &mut Table) -> Result<()> {
     let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     for (work, workers, requests) in sizes {
         let [round, choice] = threads.block_on(measure(workers, requests))?;
-        let line = |work, (ours, twin), goal| Line { work, unit: "ms", ours, twin: Some(twin), goal, peer: "" };
+        let line =
+            |work, (ours, twin), goal| Line { work, unit: "ms", ours, twin: Some(twin), goal, peer: "" };
         table.line(line(work, round, Goal::RatioAtMost(2.0)));
         table.line(line("  ... the choice alone", choice, Goal::None));
     }
