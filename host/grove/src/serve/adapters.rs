@@ -2,5 +2,6 @@
 
 pub(crate) mod access;
 pub(crate) mod drivers;
+pub(crate) mod log;
 pub(crate) mod policies;
 pub(crate) mod store;
