@@ -33,8 +33,16 @@ pub(crate) enum Seen {
 
 /// What an attempt tells the engine. Few for each attempt, so the channel needs no limit.
 pub(crate) enum Notice {
-    Started { name: Name, attempt: u64, output: Output },
-    Reporter { name: Name, attempt: u64, reporter: Reporter },
+    Started {
+        name: Name,
+        attempt: u64,
+        output: Output,
+    },
+    Reporter {
+        name: Name,
+        attempt: u64,
+        reporter: Reporter,
+    },
     /// Somebody watches the reports from now on.
     Watched,
 }
@@ -121,6 +129,9 @@ impl Scope {
 
 impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scope").field("name", &self.name).field("attempt", &self.attempt).finish_non_exhaustive()
+        f.debug_struct("Scope")
+            .field("name", &self.name)
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
     }
 }

@@ -173,7 +173,8 @@ impl Supervisor {
                 self.launch(&name);
             }
             Due::Settle(name) => {
-                if let Some(attempt) = self.records.get_mut(&name).and_then(|record| record.attempt.as_mut()) {
+                if let Some(attempt) = self.records.get_mut(&name).and_then(|record| record.attempt.as_mut())
+                {
                     attempt.settle_at = None;
                 }
                 self.ask(&name);

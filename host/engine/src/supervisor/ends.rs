@@ -51,7 +51,8 @@ impl Supervisor {
         let exit = real_exit(&attempt, exit, self.config.kill_deadline);
 
         let next = next(&attempt, &exit);
-        let ran_long = attempt.started.as_ref().is_some_and(|started| now - started.at > self.config.reset_after);
+        let ran_long =
+            attempt.started.as_ref().is_some_and(|started| now - started.at > self.config.reset_after);
         record.tally.count(&exit, &next, ran_long);
         if matches!(exit, Exit::Uninstall) {
             record.leaving.get_or_insert_default();
@@ -97,6 +98,10 @@ impl Supervisor {
     fn plan(&mut self, name: &Name, next: &Next, tally: &Tally) {
         let delay = match next {
             Next::Rest => return,
+            // When an input is away, most likely it is bounced as well: a little later it may be back.
+            Next::Bounce if self.lacks_input(name) => {
+                self.bounce_delay(tally.recent_bounces) + self.config.settle
+            }
             Next::Bounce => self.bounce_delay(tally.recent_bounces),
             Next::Retry => self.delay(self.config.error_delay, tally.recent_errors),
         };
@@ -104,6 +109,11 @@ impl Supervisor {
             self.environment.observer.restarting(name, delay);
             self.start_at(name, Instant::now() + delay);
         }
+    }
+
+    fn lacks_input(&self, name: &Name) -> bool {
+        let started = |input: &Name| self.records.get(input).is_some_and(|record| record.started().is_some());
+        !self.graph.inputs(name).iter().all(started)
     }
 
     fn fatal(&mut self, name: &Name, exit: Exit) {

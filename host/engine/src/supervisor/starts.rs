@@ -35,7 +35,8 @@ impl Supervisor {
         let number = self.last_attempt;
         self.environment.observer.starting(name, number);
 
-        let inputs = self.graph.inputs(name).iter().map(|input| (input.clone(), self.look_at(input))).collect();
+        let inputs =
+            self.graph.inputs(name).iter().map(|input| (input.clone(), self.look_at(input))).collect();
         let stop = CancellationToken::new();
         let notices = self.notices.clone();
         let scope = Scope { name: name.clone(), attempt: number, inputs, stop: stop.clone(), notices };
@@ -79,7 +80,9 @@ impl Supervisor {
     /// An attempt says that it has started.
     pub(super) fn started(&mut self, name: &Name, number: u64, output: Output) {
         let Some(record) = self.records.get_mut(name) else { return };
-        let Some(attempt) = record.attempt.as_mut().filter(|attempt| attempt.number == number) else { return };
+        let Some(attempt) = record.attempt.as_mut().filter(|attempt| attempt.number == number) else {
+            return;
+        };
         let foreign = output.0.as_ref().filter(|given| given.name != *name);
         let misuse = match foreign {
             Some(given) => Some(Misuse::ForeignOutput(given.name.to_string())),
@@ -127,7 +130,8 @@ impl Supervisor {
     /// input started again if that is only bounced.
     pub(super) fn input_ended(&mut self, name: &Name) {
         let Some(record) = self.records.get_mut(name) else { return };
-        if record.attempt.is_some() || record.held && record.draining_inputs + record.stopping_dependents > 0 {
+        if record.attempt.is_some() || record.held && record.draining_inputs + record.stopping_dependents > 0
+        {
             return;
         }
         record.held = false;

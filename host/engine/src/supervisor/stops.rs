@@ -110,7 +110,9 @@ impl Supervisor {
     }
 
     fn cancel(&mut self, name: &Name) {
-        let Some(attempt) = self.records.get_mut(name).and_then(|record| record.attempt.as_mut()) else { return };
+        let Some(attempt) = self.records.get_mut(name).and_then(|record| record.attempt.as_mut()) else {
+            return;
+        };
         if attempt.abort_at.is_none() {
             attempt.stop.cancel();
             let at = Instant::now() + self.config.kill_deadline;
@@ -121,7 +123,9 @@ impl Supervisor {
 
     /// It was given long enough.
     pub(super) fn abort(&mut self, name: &Name) {
-        let Some(attempt) = self.records.get_mut(name).and_then(|record| record.attempt.as_mut()) else { return };
+        let Some(attempt) = self.records.get_mut(name).and_then(|record| record.attempt.as_mut()) else {
+            return;
+        };
         if !std::mem::replace(&mut attempt.overdue, true) {
             attempt.abort.abort();
             self.environment.observer.overdue(name, self.config.kill_deadline);

@@ -51,14 +51,21 @@ fn name(number: usize) -> String {
     format!("s{number}")
 }
 
-async fn play(inputs: Vec<Vec<usize>>, steps: Vec<Step>, modest: u8, config: Config) -> Result<(), TestCaseError> {
+async fn play(
+    inputs: Vec<Vec<usize>>,
+    steps: Vec<Step>,
+    modest: u8,
+    config: Config,
+) -> Result<(), TestCaseError> {
     let (engine, log) = start(config);
     let make = |number: usize, inputs: &[usize]| {
-        let inputs: Vec<String> = inputs.iter().filter(|input| **input < number).map(|input| name(*input)).collect();
+        let inputs: Vec<String> =
+            inputs.iter().filter(|input| **input < number).map(|input| name(*input)).collect();
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         puppet(&name(number), &inputs).with(|puppet| puppet.modest = modest >> number & 1 == 1)
     };
-    let mut puppets: Vec<Puppet> = inputs.iter().enumerate().map(|(number, inputs)| make(number, inputs)).collect();
+    let mut puppets: Vec<Puppet> =
+        inputs.iter().enumerate().map(|(number, inputs)| make(number, inputs)).collect();
     for step in steps {
         let handle = engine.handle();
         match step {
@@ -99,7 +106,10 @@ async fn play(inputs: Vec<Vec<usize>>, steps: Vec<Step>, modest: u8, config: Con
         let ended_clean = service.state == State::Stopped;
         let needy = service.inputs.is_empty() || complete;
         prop_assert!(service.state == State::Started || ended_clean || !needy, "{service:#?}");
-        prop_assert!(matches!(service.state, State::Started | State::Stopped | State::Waiting), "{service:#?}");
+        prop_assert!(
+            matches!(service.state, State::Started | State::Stopped | State::Waiting),
+            "{service:#?}"
+        );
     }
 
     engine.kill();

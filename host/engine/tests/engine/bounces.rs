@@ -17,7 +17,9 @@ async fn a_chain_bounces_from_its_root() {
         assert_eq!(log.count(&format!("started {name}")), 1, "{name}");
     }
     assert!(log.place("stopped c") < log.place("stopped b"), "those who use it first");
-    assert!(log.place("started a") < log.place("started b") && log.place("started b") < log.place("started c"));
+    assert!(
+        log.place("started a") < log.place("started b") && log.place("started b") < log.place("started c")
+    );
 }
 
 #[tokio::test(start_paused = true)]

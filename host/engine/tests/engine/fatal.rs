@@ -37,7 +37,8 @@ async fn a_fatal_end_in_a_start_stops_all() {
 
 #[tokio::test(start_paused = true)]
 async fn even_a_clean_end_may_be_fatal() {
-    let config = Config { is_fatal: Arc::new(|name, exit| name == "a" && matches!(exit, Exit::Clean)), ..config() };
+    let config =
+        Config { is_fatal: Arc::new(|name, exit| name == "a" && matches!(exit, Exit::Clean)), ..config() };
     let (engine, _) = start(config);
     let a = puppet("a", &[]);
     install(&engine, &[&a]).await;
@@ -88,7 +89,10 @@ async fn the_first_is_the_worst_by_default() {
 async fn the_filter_changes_what_is_told() {
     for (filter, told) in [
         (Arc::new(|_| None) as grove_engine::Filter, None),
-        (Arc::new(|fatal| Some(Fatal { exit: Exit::failed("as agreed"), ..fatal })), Some("service a: as agreed")),
+        (
+            Arc::new(|fatal| Some(Fatal { exit: Exit::failed("as agreed"), ..fatal })),
+            Some("service a: as agreed"),
+        ),
     ] {
         let (engine, _) = start(Config { filter, ..fatal_on("fatal") });
         install(&engine, &[&puppet("a", &[]).with(|a| a.fail = Some(Exit::failed("fatal")))]).await;

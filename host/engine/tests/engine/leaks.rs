@@ -4,7 +4,7 @@ use std::time::Duration;
 use grove_engine::{Config, Key, Output, Scope, Service};
 use tokio_util::sync::CancellationToken;
 
-use crate::kit::{MS, after, config, install, puppet, start};
+use crate::kit::{after, config, install, puppet, start};
 
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_restarts_leave_nothing_behind() {
@@ -58,5 +58,4 @@ async fn ten_thousand_restarts_leave_nothing_behind() {
     after(100).await;
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
     drop(root);
-    let _ = MS;
 }

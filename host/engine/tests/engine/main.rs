@@ -1,5 +1,7 @@
 //! What the engine promises, on paused time.
 
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests")]
+
 mod kit;
 
 mod installs;

@@ -21,14 +21,14 @@ async fn a_panic_is_an_error_of_the_service() {
         engine.install(service).await.unwrap();
     }
     install(&engine, &[&puppet("a", &[])]).await;
-    after(4000).await;
+    after(3900).await;
     let report = engine.report().await;
     for name in ["sync", "early", "late"] {
         let service = report.service(name).unwrap();
         assert!(service.last_error.as_ref().unwrap().error::<Panicked>().is_some(), "{service:?}");
         assert!(service.recent_errors >= 3, "{service:?}");
     }
-    assert_eq!(log.count("stopped late: panicked: after start"), 3);
+    assert_eq!(log.count("stopped late: panicked: after start"), 4);
     assert_eq!(log.count("stopped early: panicked: in start"), 4);
     assert_eq!(log.count("stopped a"), 0);
 }

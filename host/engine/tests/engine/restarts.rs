@@ -19,7 +19,7 @@ async fn an_error_restarts_it_and_its_dependent_once() {
             "stopped a: broken",
             "restarting a in 1s",
             "stopped b: done",
-            "restarting b in 10ms",
+            "restarting b in 11ms",
             "starting b",
             "stopped b: input a is not running",
             "starting a",

@@ -174,7 +174,8 @@ async fn a_wish_that_waits_when_the_engine_is_killed_is_answered() {
 
 #[test]
 fn one_that_blocks_its_thread_cannot_hang_the_end() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     let release = Arc::new(AtomicBool::new(false));
     let blocks = release.clone();
     let report = runtime.block_on(async {
