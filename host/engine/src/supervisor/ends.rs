@@ -78,6 +78,7 @@ impl Supervisor {
             }
         }
         if self.records.get(name).is_some_and(|record| record.stopping_dependents > 0) {
+            // They may still use its inputs, through what they have of it.
             self.count(name);
         }
         self.quiet(name);

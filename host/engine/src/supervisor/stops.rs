@@ -42,19 +42,15 @@ impl Supervisor {
         Some(started)
     }
 
-    /// Counts a service as one that stops, with each of its inputs, and these in turn when they have ended before.
+    /// Counts a service, as one that stops, with each of its inputs.
     pub(super) fn count(&mut self, name: &Name) {
-        let mut open = vec![name.clone()];
-        while let Some(name) = open.pop() {
-            let Some(record) = self.records.get_mut(&name).filter(|record| !record.counted) else { continue };
-            record.counted = true;
-            for input in &*self.graph.inputs(&name) {
-                if let Some(record) = self.records.get_mut(input) {
-                    record.stopping_dependents += 1;
-                    if record.attempt.is_none() {
-                        open.push(input.clone());
-                    }
-                }
+        let Some(record) = self.records.get_mut(name) else { return };
+        if std::mem::replace(&mut record.counted, true) {
+            return;
+        }
+        for input in &*self.graph.inputs(name) {
+            if let Some(record) = self.records.get_mut(input) {
+                record.stopping_dependents += 1;
             }
         }
     }

@@ -42,9 +42,6 @@ impl Supervisor {
         let draining_inputs = service.inputs.iter().filter(draining).count();
         let record = Record { stopping_dependents, draining_inputs, ..Record::new(service) };
         self.records.insert(name.clone(), record);
-        if stopping_dependents > 0 {
-            self.count(&name);
-        }
         self.launch(&name);
     }
 

@@ -197,14 +197,80 @@ async fn a_start_that_comes_too_late_is_none() {
 #[tokio::test(start_paused = true)]
 async fn a_short_life_is_still_a_start() {
     let (engine, log) = start(config());
-    let a = grove_engine::Service::new("a", |scope: grove_engine::Scope| async move {
-        scope.started(grove_engine::Output::none());
-        Ok(())
-    });
     install(&engine, &[&puppet("b", &["a"]).with(|b| b.modest = true)]).await;
     after(1).await;
-    engine.install(a).await.unwrap();
+    // Whichever of both the loop hears of first.
+    for round in 1..=20 {
+        let a = grove_engine::Service::new("a", |scope: grove_engine::Scope| async move {
+            scope.started(grove_engine::Output::none());
+            Err(Exit::Uninstall)
+        });
+        engine.install(a).await.unwrap();
+        after(1000).await;
+        assert_eq!(log.count("started a"), round);
+        assert_eq!(log.count("started b"), 1 + round, "it is told of an input that came and went");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn none_begins_while_an_input_is_about_to_stop() {
+    let (engine, log) = start(config());
+    let a = puppet("a", &[]);
+    let b = puppet("b", &["a"]).with(|b| b.modest = true);
+    let c = puppet("c", &["a"]).with(|c| c.stop = 500 * MS);
+    install(&engine, &[&a, &b, &c]).await;
     after(1000).await;
-    assert_eq!(log.count("started a"), 1);
-    assert_eq!(log.count("started b"), 2, "it is told of an input that came and went");
+    log.take();
+    engine.bounce("a").await.unwrap();
+    after(100).await;
+    assert_eq!((log.count("stopped b"), log.count("stopped a")), (1, 0));
+    install(&engine, &[&puppet("d", &["a"]).with(|d| d.modest = true)]).await;
+    after(5000).await;
+    for name in ["b", "d"] {
+        let begun = log.times(&format!("starting {name}"));
+        assert!(begun.len() == 1 && begun[0] > 1500, "{name}: {begun:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ended_among_stopping_dependents_counts_with_its_inputs() {
+    let (engine, log) = start(config());
+    let (a, b) = (puppet("a", &[]), puppet("b", &["a"]));
+    let c = puppet("c", &["b"]).with(|c| c.stop = 5000 * MS);
+    install(&engine, &[&a, &b, &c]).await;
+    after(1000).await;
+    engine.bounce("c").await.unwrap();
+    after(100).await;
+    b.fail();
+    after(100).await;
+    engine.bounce("a").await.unwrap();
+    after(10_000).await;
+    assert_eq!(log.times("stopped a: done"), [6000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_an_own_end_has_overtaken_bounces_nobody() {
+    let (engine, log) = start(Config { settle: 3000 * MS, ..config() });
+    let b = puppet("b", &["a"]).with(|b| b.modest = true);
+    install(&engine, &[&b]).await;
+    after(100).await;
+    install(&engine, &[&puppet("a", &[])]).await;
+    after(100).await;
+    b.fail();
+    after(20_000).await;
+    assert_eq!(log.times("started b"), [0, 1200]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_an_input_does_not_hasten_a_retry() {
+    let (engine, log) = start(config());
+    let (a, b) = (puppet("a", &[]), puppet("b", &["a"]).with(|b| b.modest = true));
+    install(&engine, &[&a, &b]).await;
+    after(1000).await;
+    b.fail();
+    after(500).await;
+    log.take();
+    a.end(Exit::Uninstall);
+    after(5000).await;
+    assert_eq!(log.times("starting b"), [2000]);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use grove_engine::{
@@ -44,12 +44,14 @@ pub(crate) async fn after(millis: u32) {
 pub(crate) struct Log {
     lines: Arc<Mutex<Vec<(Duration, String)>>>,
     running: Arc<Mutex<BTreeMap<String, u64>>>,
+    /// What must never happen, but did. A panic within the engine's loop would be lost.
+    wrong: Arc<Mutex<Vec<String>>>,
     begun: Instant,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { lines: Arc::default(), running: Arc::default(), begun: Instant::now() }
+        Self { lines: Arc::default(), running: Arc::default(), wrong: Arc::default(), begun: Instant::now() }
     }
 }
 
@@ -58,25 +60,36 @@ impl Log {
         self.lines.lock().unwrap().push((self.begun.elapsed(), line));
     }
 
+    fn must(&self, holds: bool, what: &str, service: &str) {
+        if !holds {
+            self.wrong.lock().unwrap().push(format!("{service}: {what}"));
+        }
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Vec<(Duration, String)>> {
+        assert_eq!(*self.wrong.lock().unwrap(), Vec::<String>::new());
+        self.lines.lock().unwrap()
+    }
+
     /// The lines since this was last asked.
     pub(crate) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.lines.lock().unwrap()).into_iter().map(|(_, line)| line).collect()
+        std::mem::take(&mut *self.lines()).into_iter().map(|(_, line)| line).collect()
     }
 
     /// The lines so far that begin like this.
     pub(crate) fn count(&self, start: &str) -> usize {
-        self.lines.lock().unwrap().iter().filter(|(_, line)| line.starts_with(start)).count()
+        self.lines().iter().filter(|(_, line)| line.starts_with(start)).count()
     }
 
     /// When lines were put that begin like this, in ms since the log began.
     pub(crate) fn times(&self, start: &str) -> Vec<u128> {
-        let lines = self.lines.lock().unwrap();
+        let lines = self.lines();
         lines.iter().filter(|(_, line)| line.starts_with(start)).map(|(at, _)| at.as_millis()).collect()
     }
 
     /// Where the first line is that begins like this.
     pub(crate) fn place(&self, start: &str) -> usize {
-        let lines = self.lines.lock().unwrap();
+        let lines = self.lines();
         let place = lines.iter().position(|(_, line)| line.starts_with(start));
         place.unwrap_or_else(|| panic!("no line {start} in {lines:?}"))
     }
@@ -89,18 +102,19 @@ impl Log {
 impl Observer for Log {
     fn starting(&self, service: &str, attempt: u64) {
         let twice = self.running.lock().unwrap().insert(service.to_owned(), attempt);
-        assert_eq!(twice, None, "{service} runs twice");
+        self.must(twice.is_none(), "runs twice", service);
         self.put(format!("starting {service}"));
     }
 
     fn started(&self, service: &str, attempt: u64) {
-        assert_eq!(self.running.lock().unwrap().get(service), Some(&attempt));
+        let runs = self.running.lock().unwrap().get(service) == Some(&attempt);
+        self.must(runs, "starts but does not run", service);
         self.put(format!("started {service}"));
     }
 
     fn stopped(&self, service: &str, attempt: u64, exit: &Exit) {
         let ran = self.running.lock().unwrap().remove(service);
-        assert_eq!(ran, Some(attempt), "{service} stopped that does not run");
+        self.must(ran == Some(attempt), "stops but does not run", service);
         self.put(format!("stopped {service}: {exit}"));
     }
 

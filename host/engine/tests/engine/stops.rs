@@ -112,6 +112,16 @@ async fn one_that_ignores_its_stop_is_aborted_and_named() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deadline_ends_with_its_attempt() {
+    let (engine, log) = start(config());
+    install(&engine, &[&puppet("a", &[])]).await;
+    after(1000).await;
+    engine.bounce("a").await.unwrap();
+    after(60_000).await;
+    assert_eq!((log.count("overdue"), log.count("stopped"), log.count("started")), (0, 1, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_start_that_hangs_is_aborted() {
     let (engine, log) = start(config());
     let a = puppet("a", &[]).with(|a| a.hang = true);
