@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, SystemTime};
 
 use grove_engine::{
@@ -115,6 +115,7 @@ impl Observer for Log {
     fn stopped(&self, service: &str, attempt: u64, exit: &Exit) {
         let ran = self.running.lock().unwrap().remove(service);
         self.must(ran == Some(attempt), "stops but does not run", service);
+        self.must(!exit.to_string().contains("while used"), "was still used", service);
         self.put(format!("stopped {service}: {exit}"));
     }
 
@@ -150,6 +151,8 @@ pub(crate) struct Manners {
     pub(crate) fail: Option<Exit>,
     /// Runs without inputs, too.
     pub(crate) modest: bool,
+    /// Panics when it is stopped, or started again, while somebody holds what it gave.
+    pub(crate) strict: bool,
     /// Instead of its number, gives nothing.
     pub(crate) silent: bool,
 }
@@ -162,6 +165,8 @@ pub(crate) struct Puppet {
     pub(crate) manners: Arc<Mutex<Manners>>,
     /// Tells the running attempt how to end.
     ends: Arc<Mutex<Option<mpsc::UnboundedSender<Exit>>>>,
+    /// What it gave last.
+    gave: Arc<Mutex<Weak<u64>>>,
     /// How many lives there are at this moment.
     lives: Arc<AtomicI64>,
 }
@@ -172,6 +177,7 @@ pub(crate) fn puppet(name: &str, inputs: &[&str]) -> Puppet {
         inputs: inputs.iter().map(|&input| input.to_owned()).collect(),
         manners: Arc::default(),
         ends: Arc::default(),
+        gave: Arc::default(),
         lives: Arc::default(),
     }
 }
@@ -226,6 +232,9 @@ impl Puppet {
     async fn run(self, scope: Scope) -> Result<(), Exit> {
         let _life = Life::new(&self.lives);
         let manners = self.manners.lock().unwrap().clone();
+        let unused = self.gave.lock().unwrap().strong_count() == 0;
+        assert!(unused || !manners.strict, "started again while used");
+        let _held: Vec<_> = self.inputs.iter().filter_map(|input| scope.get(&number(input)).ok()).collect();
         for input in self.inputs.iter().filter(|_| !manners.modest) {
             scope.exists(input)?;
         }
@@ -242,13 +251,17 @@ impl Puppet {
         }
         let (ends, mut ended) = mpsc::unbounded_channel();
         *self.ends.lock().unwrap() = Some(ends);
-        scope.started(if manners.silent {
-            Output::none()
-        } else {
-            Output::of(&number(&self.name), Arc::new(scope.attempt()))
+        let gives = Arc::new(scope.attempt());
+        *self.gave.lock().unwrap() = Arc::downgrade(&gives);
+        scope.started(match manners.silent {
+            true => Output::none(),
+            false => Output::of(&number(&self.name), gives.clone()),
         });
         tokio::select! {
             () = scope.stop().cancelled(), if !manners.deaf => {
+                // Ours, and that of the engine.
+                let strict = self.manners.lock().unwrap().strict;
+                assert!(Arc::strong_count(&gives) <= 2 || !strict, "stopped while used");
                 if !manners.stop.is_zero() {
                     sleep(manners.stop).await;
                 }
