@@ -1,5 +1,6 @@
 //! What each kind of task does, call by call.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use grove_domain::id::WorkerId;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Found, Opened, Start, TaskResult, Tools};
-use crate::ports::{Call, CallError, Driver, Reply, Target, Watch};
+use crate::ports::{Call, CallError, Driver, HealthReport, Reply, Target, Watch};
 
 /// Carries out a task. None when it was cancelled.
 pub(super) async fn execute(tools: &Tools, start: &Start, cancel: &CancellationToken) -> Option<TaskResult> {
@@ -96,12 +97,17 @@ impl Work<'_> {
     }
 
     async fn check(&mut self) -> Result<Found, CallError> {
-        match self.call("check", Call::Check).await? {
-            Reply::Health(report) => {
-                Ok(Found { health: Some(report.at(self.tools.clock.now())), ..Found::default() })
+        let report = match self.call("check", Call::Check).await {
+            Ok(Reply::Health(report)) => report,
+            Ok(_) => return Err(nonsense("check")),
+            // A board that nothing can be asked of is as well as it was when it was prepared.
+            Err(CallError::Failed { failure, .. }) if failure.kind == FailureKind::Unsupported => {
+                let note = "not looked at: its driver cannot check".to_owned();
+                HealthReport { ok: true, note, readings: BTreeMap::new() }
             }
-            _ => Err(nonsense("check")),
-        }
+            Err(error) => return Err(error),
+        };
+        Ok(Found { health: Some(report.at(self.tools.clock.now())), ..Found::default() })
     }
 
     async fn open(&mut self, start: &Start, now: Timestamp) -> Result<Found, CallError> {
