@@ -4,4 +4,5 @@ pub(crate) mod access;
 pub(crate) mod drivers;
 pub(crate) mod log;
 pub(crate) mod policies;
+pub(crate) mod services;
 pub(crate) mod store;

@@ -9,9 +9,9 @@ use anyhow::{Context, bail};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use grove_access::secrets::Secrets;
-use grove_api::{Front, Limits, Options};
+use grove_api::{Front, Limits};
 use grove_control::clock::{Clock, SystemClock};
-use grove_engine::{Config as EngineConfig, Engine, Environment, Exit, Observer};
+use grove_engine::{Config as EngineConfig, Engine, Environment, Exit, Observer, Report, State};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -21,10 +21,19 @@ use super::config::Config;
 use super::plugins::load::{Loader, PolicySettings};
 use super::plugins::registry::Registry;
 use super::plugins::shelf::Shelf;
-use super::services::{self, HTTP, Hopeless, Shared};
+use super::services::{self, API, HTTP, Hopeless, Shared};
 
 /// Of the time for a clean stop: what services get that are stopped after the controller.
 const AFTERWARDS: Duration = Duration::from_secs(5);
+
+/// What becomes of a house whose port is another's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Port {
+    /// It tries again and again, and does meanwhile what it can.
+    IsWaitedFor,
+    /// It does not start.
+    MustBeFree,
+}
 
 /// A controller, put together and running.
 pub(crate) struct House {
@@ -34,10 +43,10 @@ pub(crate) struct House {
 
 impl House {
     /// Starts every service, in whatever order they can.
-    pub(crate) async fn start(config: Config) -> anyhow::Result<Self> {
+    pub(crate) async fn start(config: Config, port: Port) -> anyhow::Result<Self> {
         let state = config.state()?;
         let folder = private_folder(&state)?;
-        let engine = Engine::start(engine_config(&config), environment())?;
+        let engine = Engine::start(engine_config(&config, port), environment())?;
         let shelf = Shelf::new(subfolder(&folder, "plugins")?);
         let text = serde_json::to_string(&config.policy.settings)
             .context("the settings of the policy cannot be written as JSON")?;
@@ -48,7 +57,7 @@ impl House {
             registry: Registry::new(),
             policies: PluginPolicies::new(),
             loader: Loader { shelf, config: Arc::new(config.plugins.clone()), settings },
-            front: Front::new(options(&config), reported),
+            front: Front::new(limits(&config), reported),
             engine: engine.handle(),
             address: watch::Sender::new(None),
             store_was_open: Default::default(),
@@ -66,18 +75,20 @@ impl House {
     /// # Errors
     /// When something is amiss that no waiting mends.
     pub(crate) async fn ready(&self) -> anyhow::Result<SocketAddr> {
-        let mut address = self.shared.address.subscribe();
-        let up = async {
-            self.shared.front.attached().await;
-            address.wait_for(Option::is_some).await.map(|address| *address)
+        let mut reports = self.engine.watch_report();
+        let started = |report: &Report, name| {
+            report.service(name).is_some_and(|service| service.state == State::Started)
         };
+        let up = reports.wait_for(|report| started(report, HTTP) && started(report, API));
         tokio::select! {
-            address = up => address.ok().flatten().context("nobody listens"),
+            up = up => { up.context("the controller is gone")?; }
             ended = self.engine.wait() => match ended {
                 Ok(()) => bail!("the controller was stopped before it had started"),
-                Err(error) => Err(error.into()),
+                Err(error) => return Err(error.into()),
             },
         }
+        let address = *self.shared.address.borrow();
+        address.context("nobody listens")
     }
 
     /// Runs until `stop` fires; then finishes what is being answered, stops deciding, and returns when everything
@@ -88,26 +99,30 @@ impl House {
             ended = self.engine.wait() => return Ok(ended?),
         }
         // Whoever is being answered needs the others until then.
+        let mut reports = self.engine.watch_report();
         if self.engine.uninstall(HTTP).await.is_ok() {
-            self.shared.front.closed().await;
+            // An error means that everything is gone.
+            let _ = reports.wait_for(|report| report.service(HTTP).is_none()).await;
         }
         self.engine.kill();
         Ok(self.engine.wait().await?)
     }
 }
 
-fn options(config: &Config) -> Options {
-    let limits =
-        Limits { connections: config.limits.connections, drain: config.drain(), ..Limits::default() };
-    Options { owner: config.owner(), advertise: config.advertise.clone(), limits }
+fn limits(config: &Config) -> Limits {
+    Limits { connections: config.limits.connections, drain: config.drain(), ..Limits::default() }
 }
 
-fn engine_config(config: &Config) -> EngineConfig {
+fn engine_config(config: &Config, port: Port) -> EngineConfig {
     EngineConfig {
         error_delay: Duration::from_millis(500),
         max_delay: Duration::from_secs(30),
         kill_deadline: config.drain() + AFTERWARDS,
-        is_fatal: Arc::new(|_, exit| exit.error::<Hopeless>().is_some()),
+        report_interval: Duration::from_millis(5),
+        is_fatal: Arc::new(move |service, exit| {
+            let no_port = service == HTTP && matches!(exit, Exit::Failed(_));
+            exit.error::<Hopeless>().is_some() || port == Port::MustBeFree && no_port
+        }),
         ..EngineConfig::default()
     }
 }

@@ -25,6 +25,7 @@ mod runtime;
 mod store;
 mod tunnels;
 
+pub(crate) use api::API;
 pub(crate) use http::HTTP;
 pub(crate) use store::Hopeless;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use grove_control::Controller;
 use grove_domain::plugin::{Origin, PluginKind, PluginVersion};
-use grove_runtime::{CallLimits, Grants, Kind, Manifest, Plugin, Runtime};
+use grove_runtime::{CallLimits, Effective, Grants, Kind, Manifest, Plugin, Runtime};
 
 use super::shelf::Shelf;
 use crate::serve::adapters::log::PluginLog;
@@ -68,6 +68,11 @@ impl Loader {
             None if origin == Origin::BuiltIn => Grants::all_wanted(manifest),
             None => Grants::default(),
         }
+    }
+
+    /// What a plugin may do.
+    pub(crate) fn effective(&self, manifest: &Manifest, origin: Origin) -> Effective {
+        Effective::of(manifest, &self.grants(manifest, origin))
     }
 
     /// Compiles a component and checks it against manifest, grants and contract.
