@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grove_control::ports::{self, Call, Driver, Drivers, HealthReport, Reply, Watch};
+use grove_domain::plugin::Digest;
 use grove_domain::worker::{self, Failure, FailureKind};
 use grove_runtime::{
     CallContext, CallError, CallLimits, Cause, DriverCall, DriverInstance, DriverReply, Level, NoSecrets,
@@ -30,7 +31,12 @@ impl Drivers for PluginDrivers {
         self.plugins.drivers()
     }
 
-    fn validate(&self, driver: &str, config: &str) -> BoxFuture<'static, Result<(), String>> {
+    fn validate(
+        &self,
+        driver: &str,
+        _version: Option<&Digest>,
+        config: &str,
+    ) -> BoxFuture<'static, Result<(), String>> {
         let driver = self.plugins.driver(driver);
         let config = config.to_owned();
         async move {
@@ -55,6 +61,7 @@ impl Drivers for PluginDrivers {
     fn start(
         &self,
         driver: &str,
+        _version: Option<&Digest>,
         target: ports::Target,
         watch: Arc<dyn Watch>,
     ) -> Result<Box<dyn Driver>, Failure> {

@@ -9,6 +9,7 @@ use grove_control::ports::{self, Ask, Policies, Policy, PolicyChange};
 use grove_domain::group::OwnerGroups;
 use grove_domain::id::RequestId;
 use grove_domain::moment::Timestamp;
+use grove_domain::plugin::Digest;
 use grove_domain::request::Request;
 use grove_domain::worker::Worker;
 use grove_runtime::policy as guest;
@@ -31,6 +32,10 @@ pub(crate) struct PluginPolicies {
 impl Policies for PluginPolicies {
     fn name(&self) -> String {
         self.active.clone()
+    }
+
+    fn version(&self) -> Option<Digest> {
+        self.plugins.policy(&self.active).ok()?.digest().parse().ok()
     }
 
     fn open(&self) -> BoxFuture<'static, Result<Box<dyn Policy>, String>> {
