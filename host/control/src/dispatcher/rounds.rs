@@ -232,14 +232,19 @@ impl Dispatcher {
         let own_keys = self.policy.info.as_ref().is_some_and(|info| !info.own_keys.is_empty());
         let strict = own_keys.then(|| self.without_policy(round));
         let mut left: HashSet<RequestId> = round.demands.iter().map(|demand| demand.request).collect();
-        self.serve_builtin(strict.as_ref().unwrap_or(round), &mut left);
+        let outdated = self.serve_builtin(strict.as_ref().unwrap_or(round), &mut left);
         for request in left {
             self.matcher.declined(request);
         }
+        // Others were left waiting because these seemed to be taken.
+        for dense in outdated {
+            self.matcher.look_again(dense);
+        }
     }
 
-    /// Serves those of `left` that the built-in rule finds a worker for.
-    fn serve_builtin(&mut self, round: &Round, left: &mut HashSet<RequestId>) {
+    /// Serves those of `left` that the built-in rule finds a worker for; workers that nobody got after all.
+    fn serve_builtin(&mut self, round: &Round, left: &mut HashSet<RequestId>) -> Vec<u32> {
+        let mut outdated = Vec::new();
         for choice in builtin(&self.matcher, round) {
             let assignment = Assignment {
                 request: choice.request,
@@ -247,10 +252,14 @@ impl Dispatcher {
                 score: choice.score,
                 reason: "the least capable worker that fits".to_owned(),
             };
-            if left.contains(&choice.request) && self.assign(CORE, round, assignment).is_ok() {
-                left.remove(&choice.request);
+            if left.contains(&choice.request) {
+                match self.assign(CORE, round, assignment) {
+                    Ok(()) => drop(left.remove(&choice.request)),
+                    Err(_) => outdated.push(choice.worker),
+                }
             }
         }
+        outdated
     }
 
     /// The same round with candidates that satisfy also what the policy would have matched itself. All demands on one

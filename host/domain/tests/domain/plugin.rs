@@ -196,7 +196,9 @@ fn every_event_in_every_place_leads_where_the_table_says() {
     }
 }
 
-fn told(transition: &Transition) -> Vec<(Happening, Option<&str>, Option<&str>, Option<&str>)> {
+type Told<'a> = (Happening, Option<&'a str>, Option<&'a str>, Option<&'a str>);
+
+fn told(transition: &Transition) -> Vec<Told<'_>> {
     let tells = transition.effects.iter().filter_map(|effect| match effect {
         Effect::Tell { what, before, after, note } => {
             Some((*what, before.as_deref(), after.as_deref(), note.as_deref()))

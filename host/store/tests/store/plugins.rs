@@ -68,6 +68,8 @@ fn farm_with_driver() -> (tempfile::TempDir, Store, [PluginVersion; 2]) {
     (folder, store, versions)
 }
 
+type Spoil<'a> = &'a dyn Fn(&mut Plugin);
+
 fn next(plugin: &Plugin, change: impl FnOnce(&mut Plugin)) -> Plugin {
     let mut next = plugin.clone();
     next.revision += 1;
@@ -89,7 +91,7 @@ fn no_plugin_breaks_a_rule() {
     let (_folder, store, [first, second]) = farm_with_driver();
     let now = plugin(&first);
     let trial = Probation { until: farm::at(9), outcomes: 1, failures: 0 };
-    let spoilt: [(&str, &dyn Fn(&mut Plugin)); 5] = [
+    let spoilt: [(&str, Spoil<'_>); 5] = [
         ("enabled_plugin_has_version", &|plugin| plugin.active = None),
         ("previous_version_is_another", &|plugin| plugin.previous = plugin.active),
         ("probation_has_two_versions", &|plugin| plugin.probation = Some(trial)),
