@@ -7,10 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use grove_api::{App, Options, PluginList, serve};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use grove_api::{App, Front, Limits, Options, PluginRefused, Plugins, Services, serve};
 use grove_control::fakes::Fakes;
-use grove_control::{Controller, Settings};
-use grove_wire::plugin::Plugin;
+use grove_control::{Controller, Created, Settings};
+use grove_wire::plugin::{Plugin, VersionChoice};
+use grove_wire::service::Service;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -20,9 +24,63 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 struct NoPlugins;
 
-impl PluginList for NoPlugins {
-    fn plugins(&self) -> Vec<Plugin> {
+fn none<T: Send + 'static>() -> BoxFuture<'static, Result<T, PluginRefused>> {
+    std::future::ready(Err(PluginRefused::NotFound)).boxed()
+}
+
+impl Plugins for NoPlugins {
+    fn list(&self) -> Vec<Plugin> {
         Vec::new()
+    }
+
+    fn install(
+        &self,
+        _: &str,
+        _: String,
+        _: Bytes,
+        _: bool,
+    ) -> BoxFuture<'static, Result<(Plugin, Created), PluginRefused>> {
+        none()
+    }
+
+    fn enable(&self, _: &str, _: &str, _: Option<u64>) -> BoxFuture<'static, Result<Plugin, PluginRefused>> {
+        none()
+    }
+
+    fn disable(&self, _: &str, _: &str, _: Option<u64>) -> BoxFuture<'static, Result<Plugin, PluginRefused>> {
+        none()
+    }
+
+    fn swap(
+        &self,
+        _: &str,
+        _: &str,
+        _: VersionChoice,
+        _: Option<u64>,
+    ) -> BoxFuture<'static, Result<Plugin, PluginRefused>> {
+        none()
+    }
+
+    fn remove(
+        &self,
+        _: &str,
+        _: &str,
+        _: Option<VersionChoice>,
+        _: Option<u64>,
+    ) -> BoxFuture<'static, Result<(), PluginRefused>> {
+        none()
+    }
+}
+
+struct NoServices;
+
+impl Services for NoServices {
+    fn report(&self) -> Vec<Service> {
+        Vec::new()
+    }
+
+    fn dot(&self) -> String {
+        String::new()
     }
 }
 
@@ -38,10 +96,12 @@ async fn main() -> Outcome<()> {
         Arc::new(NoPlugins),
         Arc::new(|line: &str| Ok(line.to_owned())),
     );
+    let front = Front::new(Limits::default(), Arc::new(NoServices));
+    let _attached = front.attach(app);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let shutdown = CancellationToken::new();
-    let server = tokio::spawn(serve(listener, app, shutdown.clone()));
+    let server = tokio::spawn(serve(listener, front, shutdown.clone()));
 
     let create = r#"{"Priority":8,"Caps":{"board":"rpi4","camera":"yes"},"ValidAfter":"2030-01-01T00:00:00Z","Deadline":"2031-01-01T00:00:00Z"}"#;
     let create2 = r#"{"wants":["board=rpi4","camera"],"valid_after":"2030-01-01T00:00:00Z","deadline":"2031-01-01T00:00:00Z"}"#;

@@ -5,15 +5,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use grove_domain::request;
 use grove_domain::worker;
+use grove_wire::service::ServiceState;
 use http::StatusCode;
 
 use crate::app::App;
+use crate::front::Front;
 use crate::router::PATHS;
 use crate::v1::Action;
 
 /// Statuses that are counted apart; the last one stands for all others.
 const STATUSES: [u16; 21] =
     [200, 201, 202, 204, 304, 308, 400, 404, 405, 408, 409, 412, 413, 422, 429, 431, 500, 501, 503, 504, 0];
+
+const SERVICE_STATES: [(ServiceState, &str); 5] = [
+    (ServiceState::Stopped, "stopped"),
+    (ServiceState::Waiting, "waiting"),
+    (ServiceState::Starting, "starting"),
+    (ServiceState::Started, "started"),
+    (ServiceState::Stopping, "stopping"),
+];
 
 const ROUTES: usize = Action::ALL.len() + PATHS.len() + 1;
 
@@ -59,60 +69,28 @@ impl Metrics {
     }
 }
 
-/// The text that Prometheus reads.
-pub(crate) fn render(app: &App) -> String {
+/// The text that Prometheus reads. Without a farm, what there is.
+pub(crate) fn render(front: &Front) -> String {
     let mut out = String::with_capacity(8192);
-    let farm = app.controller.farm();
-
-    head(&mut out, "grove_workers", "gauge", "Registered workers by state.");
-    let mut by_state = [0_u64; worker::State::ALL.len()];
-    for worker in farm.workers().values() {
-        let place = worker::State::ALL.iter().position(|state| *state == worker.state);
-        if let Some(count) = place.and_then(|place| by_state.get_mut(place)) {
-            *count += 1;
-        }
-    }
-    for (state, count) in worker::State::ALL.iter().zip(by_state) {
-        line(&mut out, format_args!("grove_workers{{state=\"{}\"}} {count}", state.name()));
+    if let Some(app) = front.app() {
+        farm(&mut out, &app);
     }
 
-    head(&mut out, "grove_requests", "gauge", "Kept requests by state.");
-    let mut by_state = [0_u64; request::State::ALL.len()];
-    for request in farm.requests() {
-        let place = request::State::ALL.iter().position(|state| *state == request.state);
-        if let Some(count) = place.and_then(|place| by_state.get_mut(place)) {
-            *count += 1;
-        }
-    }
-    for (state, count) in request::State::ALL.iter().zip(by_state) {
-        line(&mut out, format_args!("grove_requests{{state=\"{}\"}} {count}", state.name()));
+    head(&mut out, "grove_services", "gauge", "Services of the controller by state.");
+    let services = front.services.report();
+    for (state, name) in SERVICE_STATES {
+        let count = services.iter().filter(|service| service.state == state).count();
+        line(&mut out, format_args!("grove_services{{state=\"{name}\"}} {count}"));
     }
 
-    for (name, kind, help, value) in [
-        ("grove_queue_length", "gauge", "Requests that wait for a match.", farm.waiting() as u64),
-        ("grove_tasks_running", "gauge", "Tasks that run now.", app.controller.running_tasks() as u64),
-        ("grove_events_total", "counter", "Events so far.", farm.last_event()),
-        (
-            "grove_store_trouble",
-            "gauge",
-            "1 while the farm cannot store changes.",
-            u64::from(app.controller.trouble().is_some()),
-        ),
-        (
-            "grove_http_connections",
-            "gauge",
-            "Open connections.",
-            app.metrics.connections.load(Ordering::Relaxed),
-        ),
-    ] {
-        head(&mut out, name, kind, help);
-        line(&mut out, format_args!("{name} {value}"));
-    }
+    head(&mut out, "grove_http_connections", "gauge", "Open connections.");
+    let connections = front.metrics.connections.load(Ordering::Relaxed);
+    line(&mut out, format_args!("grove_http_connections {connections}"));
 
     head(&mut out, "grove_http_requests_total", "counter", "Requests to the API by route and status.");
     let v1 = Action::ALL.iter().map(|(action, path)| (if action.is_get() { "GET" } else { "POST" }, *path));
     let others = PATHS.iter().copied().chain(["other"]).map(|path| ("", path));
-    for ((method, path), row) in v1.chain(others).zip(&app.metrics.counts) {
+    for ((method, path), row) in v1.chain(others).zip(&front.metrics.counts) {
         for (status, count) in STATUSES.iter().zip(row) {
             let count = count.load(Ordering::Relaxed);
             if count > 0 {
@@ -128,6 +106,50 @@ pub(crate) fn render(app: &App) -> String {
         }
     }
     out
+}
+
+/// How the farm looks.
+fn farm(out: &mut String, app: &App) {
+    let farm = app.controller.farm();
+
+    head(out, "grove_workers", "gauge", "Registered workers by state.");
+    let mut by_state = [0_u64; worker::State::ALL.len()];
+    for worker in farm.workers().values() {
+        let place = worker::State::ALL.iter().position(|state| *state == worker.state);
+        if let Some(count) = place.and_then(|place| by_state.get_mut(place)) {
+            *count += 1;
+        }
+    }
+    for (state, count) in worker::State::ALL.iter().zip(by_state) {
+        line(out, format_args!("grove_workers{{state=\"{}\"}} {count}", state.name()));
+    }
+
+    head(out, "grove_requests", "gauge", "Kept requests by state.");
+    let mut by_state = [0_u64; request::State::ALL.len()];
+    for request in farm.requests() {
+        let place = request::State::ALL.iter().position(|state| *state == request.state);
+        if let Some(count) = place.and_then(|place| by_state.get_mut(place)) {
+            *count += 1;
+        }
+    }
+    for (state, count) in request::State::ALL.iter().zip(by_state) {
+        line(out, format_args!("grove_requests{{state=\"{}\"}} {count}", state.name()));
+    }
+
+    for (name, kind, help, value) in [
+        ("grove_queue_length", "gauge", "Requests that wait for a match.", farm.waiting() as u64),
+        ("grove_tasks_running", "gauge", "Tasks that run now.", app.controller.running_tasks() as u64),
+        ("grove_events_total", "counter", "Events so far.", farm.last_event()),
+        (
+            "grove_store_trouble",
+            "gauge",
+            "1 while the farm cannot store changes.",
+            u64::from(app.controller.trouble().is_some()),
+        ),
+    ] {
+        head(out, name, kind, help);
+        line(out, format_args!("{name} {value}"));
+    }
 }
 
 fn head(out: &mut String, name: &str, kind: &str, help: &str) {

@@ -6,8 +6,9 @@ use grove_wire::{Code, Problem};
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode, Uri};
 
-use crate::app::App;
+use crate::front::Front;
 use crate::metrics::render;
+use crate::services::missing;
 use crate::v2::input::Named;
 use crate::v2::refuse::Refuse;
 
@@ -18,21 +19,29 @@ pub(crate) async fn healthz() -> Response {
     (TEXT, "ok\n").into_response()
 }
 
-pub(crate) async fn readyz(State(app): State<App>) -> Response {
-    if app.stopping.is_cancelled() {
-        return (StatusCode::SERVICE_UNAVAILABLE, TEXT, "the server is shutting down\n").into_response();
+/// Ready: a controller is served, it takes changes, and every service is started. Else a line for each thing that is
+/// missing.
+pub(crate) async fn readyz(State(front): State<Front>) -> Response {
+    let mut lines = missing(&front.services.report());
+    match front.app() {
+        Some(app) => lines.extend(app.controller.trouble()),
+        None if lines.is_empty() => lines.push(front.why_not()),
+        None => {}
     }
-    match app.controller.trouble() {
-        None => (TEXT, "ready\n").into_response(),
-        Some(trouble) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{trouble}\n")).into_response(),
+    if front.stopping.is_cancelled() {
+        lines.insert(0, "the server is shutting down".to_owned());
     }
+    if lines.is_empty() {
+        return (TEXT, "ready\n").into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, TEXT, lines.join("\n") + "\n").into_response()
 }
 
-pub(crate) async fn metrics(State(app): State<App>) -> Response {
+pub(crate) async fn metrics(State(front): State<Front>) -> Response {
     const PROMETHEUS: [(http::HeaderName, &str); 1] =
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     // It counts the whole farm: others are served meanwhile.
-    match tokio::task::spawn_blocking(move || render(&app)).await {
+    match tokio::task::spawn_blocking(move || render(&front)).await {
         Ok(text) => (PROMETHEUS, text).into_response(),
         Err(_) => Refuse::from(Problem::new(Code::Stopping, "the server is shutting down")).into_response(),
     }
@@ -70,6 +79,7 @@ const INDEX: &str = r#"<!doctype html>
 <li><a href="/api/v2/jobs">Running jobs</a></li>
 <li><a href="/api/v2/tasks">Tasks</a></li>
 <li><a href="/api/v2/plugins">Plugins</a></li>
+<li><a href="/api/v2/services">Services</a></li>
 <li><a href="/api/v2/events">Events</a></li>
 <li><a href="/readyz">Readiness</a></li>
 <li><a href="/metrics">Metrics</a></li>
@@ -80,7 +90,9 @@ const INDEX: &str = r#"<!doctype html>
 pub(crate) async fn nothing(uri: Uri) -> Refuse {
     let path: String = uri.path().chars().take(200).collect();
     let problem = Problem::new(Code::NoRoute, format!("nothing is at {path}"));
-    problem.hint("the resources are workers, requests, jobs, tasks, plugins and events below /api/v2").into()
+    problem
+        .hint("the resources are workers, requests, jobs, tasks, plugins, services and events below /api/v2")
+        .into()
 }
 
 pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> Refuse {

@@ -12,12 +12,12 @@ use futures_util::FutureExt;
 use grove_wire::{Code, Problem};
 use tower::ServiceExt;
 
-use crate::app::App;
+use crate::front::Front;
 use crate::v2::refuse::Refuse;
 use crate::{pages, v1, v2};
 
 /// Every path outside v1.
-pub(crate) const PATHS: [&str; 26] = [
+pub(crate) const PATHS: [&str; 31] = [
     "/api/v2/workers",
     "/api/v2/workers/{uuid}",
     "/api/v2/workers/{uuid}/state",
@@ -35,6 +35,11 @@ pub(crate) const PATHS: [&str; 26] = [
     "/api/v2/tasks/{id}/cancel",
     "/api/v2/plugins",
     "/api/v2/plugins/{name}",
+    "/api/v2/plugins/{name}/enable",
+    "/api/v2/plugins/{name}/disable",
+    "/api/v2/plugins/{name}/swap",
+    "/api/v2/services",
+    "/api/v2/services/{*name}",
     "/api/v2/events",
     "/api/v2",
     "/api/v2/",
@@ -46,11 +51,11 @@ pub(crate) const PATHS: [&str; 26] = [
     "/",
 ];
 
-impl App {
+impl Front {
     /// All routes as one service, for tests and for putting behind something else; [`crate::serve`] uses the same.
     pub fn router(&self) -> Router {
         // v1 goes its own way: what it does with slashes, methods and unknown paths no router does.
-        let v1 = any(async |State(app): State<Self>, request: Request| v1::handle(&app, request).await);
+        let v1 = any(async |State(front): State<Self>, request: Request| v1::handle(&front, request).await);
         self.modern()
             .route("/api", v1.clone())
             .route("/api/", v1.clone())
@@ -82,8 +87,13 @@ impl App {
             .route("/api/v2/tasks", get(v2::tasks::list))
             .route("/api/v2/tasks/{id}", get(v2::tasks::get))
             .route("/api/v2/tasks/{id}/cancel", post(v2::tasks::cancel))
-            .route("/api/v2/plugins", get(v2::plugins::list))
-            .route("/api/v2/plugins/{name}", get(v2::plugins::get))
+            .route("/api/v2/plugins", get(v2::plugins::list).post(v2::plugins::install))
+            .route("/api/v2/plugins/{name}", get(v2::plugins::get).delete(v2::plugins::remove))
+            .route("/api/v2/plugins/{name}/enable", post(v2::plugins::enable))
+            .route("/api/v2/plugins/{name}/disable", post(v2::plugins::disable))
+            .route("/api/v2/plugins/{name}/swap", post(v2::plugins::swap))
+            .route("/api/v2/services", get(v2::services::list))
+            .route("/api/v2/services/{*name}", get(v2::services::get))
             .route("/api/v2/events", get(v2::events::events))
             .route("/api/v2", any(pages::nothing))
             .route("/api/v2/", any(pages::nothing))
@@ -121,12 +131,12 @@ impl App {
 }
 
 async fn counted(
-    State(app): State<App>,
+    State(front): State<Front>,
     path: Option<MatchedPath>,
     request: Request<Body>,
     next: Next,
 ) -> Response {
     let response = next.run(request).await;
-    app.metrics.count_path(path.as_ref().map(MatchedPath::as_str), response.status());
+    front.metrics.count_path(path.as_ref().map(MatchedPath::as_str), response.status());
     response
 }

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
+use crate::front::Front;
 
 /// Bytes that a connection holds in each direction.
 const BUFFER: usize = 64 << 10;
@@ -29,14 +29,14 @@ const RECOVER: Duration = Duration::from_millis(100);
 /// Seconds of silence after which a peer is asked whether it is still there, and between askings.
 const PROBE: (u32, u32) = (60, 15);
 
-/// Serves `app` on `listener` until `shutdown` fires, then lets running requests end for as long as the limits say.
+/// Serves `front` on `listener` until `shutdown` fires, then lets running requests end for as long as the limits say.
 ///
 /// # Errors
 /// When the listener breaks for good.
-pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken) -> io::Result<()> {
-    let limits = app.options.limits;
+pub async fn serve(listener: TcpListener, front: Front, shutdown: CancellationToken) -> io::Result<()> {
+    let limits = front.limits;
     let places = Arc::new(Semaphore::new(limits.connections));
-    let router = app.router();
+    let router = front.router();
     let abandon = CancellationToken::new();
     // Whatever ends this future, no connection outlives it.
     let _guard = abandon.clone().drop_guard();
@@ -63,17 +63,17 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken)
             tracing::debug!(%error, "failed to set up a connection");
             continue;
         }
-        let (app, router, shutdown, abandon) =
-            (app.clone(), router.clone(), shutdown.clone(), abandon.clone());
+        let (front, router, shutdown, abandon) =
+            (front.clone(), router.clone(), shutdown.clone(), abandon.clone());
         tokio::spawn(async move {
-            app.metrics.connected();
-            connection(stream, &app, router, shutdown, abandon).await;
-            app.metrics.disconnected();
+            front.metrics.connected();
+            connection(stream, &front, router, shutdown, abandon).await;
+            front.metrics.disconnected();
             drop(place);
         });
     }
     drop(listener);
-    app.stopping.cancel();
+    front.stop();
     let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
     // Every place back means that every connection has ended.
     let drained = tokio::time::timeout(limits.drain, places.acquire_many(all)).await;
@@ -102,19 +102,19 @@ fn prepare(stream: &TcpStream, stalled: Duration) -> io::Result<()> {
 
 async fn connection(
     stream: TcpStream,
-    app: &App,
+    front: &Front,
     router: Router,
     shutdown: CancellationToken,
     abandon: CancellationToken,
 ) {
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let router = router.clone();
-        async move { Ok::<_, std::convert::Infallible>(app.answer(router, request.map(Body::new)).await) }
+        async move { Ok::<_, std::convert::Infallible>(front.answer(router, request.map(Body::new)).await) }
     });
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(app.options.limits.head)
+        .header_read_timeout(front.limits.head)
         .max_buf_size(BUFFER)
         .max_header_size(HEAD)
         .max_headers(HEADERS);

@@ -15,6 +15,7 @@ pub mod event;
 pub mod job;
 pub mod plugin;
 pub mod request;
+pub mod service;
 pub mod task;
 pub mod worker;
 

@@ -3,6 +3,10 @@
 
 /// Bytes of a whole body.
 pub const BODY: usize = 1 << 20;
+/// Bytes of a plugin's component, the one body that may be larger.
+pub const COMPONENT: usize = 64 << 20;
+/// Bytes of a plugin's manifest.
+pub const MANIFEST: usize = 256 << 10;
 /// Bytes of a capability's key.
 pub const CAPABILITY_KEY: usize = 128;
 /// Bytes of a capability's value.

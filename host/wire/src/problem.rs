@@ -101,6 +101,8 @@ macro_rules! codes {
 codes! {
     /// The body is not JSON.
     BadJson = "bad_json", 400, "The body is not JSON", "Send one JSON object and nothing after it.";
+    /// The body is not a form with files (`multipart/form-data`), or breaks off.
+    BadUpload = "bad_upload", 400, "The upload cannot be read", "Send the parts manifest and component as multipart/form-data.";
     /// The body has a field that this resource does not know.
     UnknownField = "unknown_field", 422, "Unknown field", "Remove the field, or correct its name.";
     /// A field is missing, or its value cannot be what it should be.
@@ -114,7 +116,7 @@ codes! {
     /// The number or uuid in the path cannot be one.
     InvalidId = "invalid_id", 400, "Invalid id", "Requests and jobs are numbers; workers and tasks are uuids.";
     /// The body is larger than the server takes.
-    BodyTooLarge = "body_too_large", 413, "Body too large", "Send less: a body may hold 1 MiB.";
+    BodyTooLarge = "body_too_large", 413, "Body too large", "Send less: a body may hold 1 MiB, a plugin's component 64 MiB.";
     /// The body did not arrive in time.
     BodyTimeout = "body_timeout", 408, "Body too slow", "Send the whole body without pausing.";
     /// Nothing is at this path.
@@ -131,6 +133,12 @@ codes! {
     TaskNotFound = "task_not_found", 404, "No such task", "List the tasks of the worker.";
     /// No plugin has this name.
     PluginNotFound = "plugin_not_found", 404, "No such plugin", "List the plugins there are.";
+    /// The plugin is there, but not in this version.
+    PluginVersionNotFound = "plugin_version_not_found", 404, "No such version of the plugin", "Look at the plugin for the versions it has, or install this one.";
+    /// No service has this name.
+    ServiceNotFound = "service_not_found", 404, "No such service", "List the services there are.";
+    /// The plugin, or this version of it, is still needed.
+    PluginInUse = "plugin_in_use", 409, "The plugin is in use", "Take away what the detail names as using it, then try again.";
     /// The worker is not in a state that allows this.
     WorkerState = "worker_state", 409, "The worker's state does not allow this", "Bring the worker into a state that does.";
     /// A job runs on the worker.
@@ -161,14 +169,20 @@ codes! {
     UnknownDriver = "unknown_driver", 422, "No such driver", "Use one of the drivers that the detail names.";
     /// The driver does not take this configuration.
     DriverConfig = "driver_config", 422, "The driver refuses this configuration", "Correct driver_config as the driver says.";
+    /// More than one version of the plugin is named so.
+    PluginVersionAmbiguous = "plugin_version_ambiguous", 422, "More than one version is meant", "Name the version by more of its digest.";
+    /// The manifest of the plugin cannot be used.
+    BadManifest = "bad_manifest", 422, "The manifest cannot be used", "Correct plugin.toml as the detail says.";
+    /// The plugin was tried before it is used, and did not pass; nothing was changed.
+    PluginCheckFailed = "plugin_check_failed", 422, "The plugin did not pass its check", "Mend the plugin, or grant what it needs; the detail says what failed.";
     /// The idempotency key was used for another body.
     IdempotencyMismatch = "idempotency_mismatch", 422, "The idempotency key belongs to another request", "Use a new key for a new request.";
     /// A request with this idempotency key is being made at this moment.
     IdempotencyBusy = "idempotency_busy", 409, "The same request is being made now", "Ask again in a moment.";
     /// A cap of the farm is reached.
     FarmFull = "farm_full", 429, "The farm is full", "Try later, or close what is no longer needed.";
-    /// The farm cannot store changes now; nothing was changed.
-    Unavailable = "unavailable", 503, "The farm takes no changes now", "Try again later; the admin sees why at /readyz.";
+    /// The farm cannot store changes now, or what serves it is being started; nothing was changed.
+    Unavailable = "unavailable", 503, "The farm is not available now", "Try again later; the admin sees why at /readyz.";
     /// The controller is shutting down; nothing was changed.
     Stopping = "stopping", 503, "The controller is shutting down", "Try again when it is back.";
     /// The server is doing as much of this as it can.

@@ -74,6 +74,8 @@ pub struct Task {
     pub request: Option<u64>,
     /// Name of the driver.
     pub driver: String,
+    /// Digest of the driver's version that it runs on, where that is known.
+    pub driver_version: Option<String>,
     /// How far.
     pub phase: TaskPhase,
     /// In the order they began.

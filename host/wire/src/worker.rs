@@ -39,6 +39,8 @@ pub struct Worker {
     pub reason: Option<String>,
     /// Name of its driver.
     pub driver: String,
+    /// Digest of the driver's version that it is pinned to; null = whichever is active.
+    pub driver_version: Option<String>,
     /// The driver's configuration.
     pub driver_config: serde_json::Value,
     /// Where it stands.
@@ -154,6 +156,9 @@ pub struct PatchWorker {
     /// Remarks; null = none.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub notes: Option<Option<String>>,
+    /// Digest of the driver's version for its tasks; null = whichever is active.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub driver_version: Option<Option<String>>,
 }
 
 /// Where an admin can want a worker.

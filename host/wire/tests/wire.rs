@@ -1,5 +1,6 @@
 //! The forms that travel.
 
+use grove_wire::plugin::{PickError, SwapPlugin, VersionChoice, is_digest};
 use grove_wire::request::{NewRequest, PatchRequest};
 use grove_wire::worker::{MoveWorker, PatchWorker, PutWorker};
 use grove_wire::{Code, Problem, Span};
@@ -70,6 +71,47 @@ fn null_and_absent_are_two_things_in_a_patch() {
 }
 
 #[test]
+fn a_pin_is_set_and_taken_away() {
+    let digest = "0".repeat(64);
+    let patch: PatchWorker = serde_json::from_str(&format!(r#"{{"driver_version":"{digest}"}}"#)).unwrap();
+    assert_eq!(patch.driver_version, Some(Some(digest)));
+    let patch: PatchWorker = serde_json::from_str(r#"{"driver_version":null}"#).unwrap();
+    assert_eq!(patch, PatchWorker { driver_version: Some(None), ..PatchWorker::default() });
+}
+
+#[test]
+fn versions_are_picked_by_what_people_write() {
+    let digest = |start: &str| format!("{start:f<64}");
+    let versions = [
+        (digest("0123456789"), "1.0.0".to_owned()),
+        (digest("0123459999"), "1.1.0".to_owned()),
+        (digest("abcdef"), "2.0.0".to_owned()),
+        (digest("123456"), "2.0.0".to_owned()),
+        // Its number could begin a digest, and does.
+        (digest("77"), "123456".to_owned()),
+    ];
+    let pick = |text: &str| {
+        let choice: VersionChoice = text.parse().unwrap();
+        let picked = choice.pick(&versions, |(digest, version)| (digest, version));
+        picked.map(|picked| versions.iter().position(|version| version == picked).unwrap())
+    };
+    assert_eq!(pick("1.1.0"), Ok(1));
+    assert_eq!(pick("01234567"), Ok(0));
+    assert_eq!(pick(&versions[1].0), Ok(1));
+    assert_eq!(pick("123456"), Ok(4));
+    assert_eq!(pick("1234567"), Err(PickError::None));
+    assert_eq!(pick("012345"), Err(PickError::Several));
+    assert_eq!(pick("2.0.0"), Err(PickError::Several));
+    assert_eq!(pick("abcde"), Err(PickError::None));
+    for text in ["", " 1.0.0", "1.0.0\n", &"1".repeat(129)] {
+        assert!(text.parse::<VersionChoice>().is_err(), "{text:?}");
+    }
+    assert!(is_digest(&versions[0].0) && !is_digest("0123") && !is_digest(&"A".repeat(64)));
+    assert_eq!(serde_json::from_str::<SwapPlugin>(r#"{"to":"1.0.0"}"#).unwrap().to.as_str(), "1.0.0");
+    assert!(serde_json::from_str::<SwapPlugin>(r#"{"to":""}"#).is_err());
+}
+
+#[test]
 fn bodies_refuse_what_they_do_not_know() {
     for error in [
         serde_json::from_str::<PutWorker>(r#"{"driver":"ssh","color":"red"}"#).unwrap_err(),
@@ -77,6 +119,7 @@ fn bodies_refuse_what_they_do_not_know() {
         serde_json::from_str::<MoveWorker>(r#"{"state":"idle","froce":true}"#).unwrap_err(),
         serde_json::from_str::<NewRequest>(r#"{"owner":"root"}"#).unwrap_err(),
         serde_json::from_str::<PatchRequest>(r#"{"state":"done"}"#).unwrap_err(),
+        serde_json::from_str::<SwapPlugin>(r#"{"version":"1.0.0"}"#).unwrap_err(),
     ] {
         assert!(error.to_string().starts_with("unknown field"), "{error}");
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use axum::body::{Body, HttpBody};
 use axum::response::Response;
 use grove_control::refusal::Refused;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 
 use super::golang;
@@ -22,6 +22,8 @@ pub(super) enum Failure {
     NoBody,
     /// The body could not be had.
     Body(BodyError),
+    /// 503 with just this message: there is nobody to ask.
+    Unavailable(String),
 }
 
 pub(super) const REQUEST_NOT_FOUND: Failure = Failure::NotFound(Cow::Borrowed("Request not found"));
@@ -77,12 +79,14 @@ pub(super) fn moved(location: &str) -> Response {
 }
 
 pub(super) fn failed(failure: Failure) -> Response {
+    let unavailable = matches!(failure, Failure::Unavailable(_));
     let (status, message, hang_up) = match failure {
         Failure::NotFound(message) => (StatusCode::NOT_FOUND, message, false),
         Failure::Invalid(message) => {
             (StatusCode::BAD_REQUEST, format!("invalid request: {message}").into(), false)
         }
         Failure::NoBody => (StatusCode::BAD_REQUEST, "no body provided in HTTP request".into(), false),
+        Failure::Unavailable(message) => (StatusCode::SERVICE_UNAVAILABLE, message.into(), false),
         Failure::Body(error) => {
             let status = match error {
                 BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -96,6 +100,9 @@ pub(super) fn failed(failure: Failure) -> Response {
     golang::write_text(&mut body, &message);
     body.push(b'}');
     let mut response = json(status, body);
+    if unavailable {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
     if hang_up {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }

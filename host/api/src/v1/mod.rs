@@ -19,12 +19,13 @@ use http::{Method, Request};
 
 use crate::app::App;
 use crate::body;
+use crate::front::Front;
 use answer::{Failure, failed, moved, without_body};
 pub(crate) use route::Action;
 use route::Found;
 
 /// Answers anything below `/api/` that is not of a later version.
-pub(crate) async fn handle(app: &App, request: Request<Body>) -> Response {
+pub(crate) async fn handle(front: &Front, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
     let origin = cors::has_origin(&head.headers);
     let preflight = origin && head.method == Method::OPTIONS;
@@ -33,11 +34,11 @@ pub(crate) async fn handle(app: &App, request: Request<Body>) -> Response {
     } else {
         match route::find(&head.method, &head.uri) {
             Found::Action(action, id) => {
-                let response = match carry_out(app, action, id, &head.headers, body).await {
-                    Ok(response) => response,
-                    Err(failure) => failed(failure),
+                let done = match front.app() {
+                    Some(app) => carry_out(front, &app, action, id, &head.headers, body).await,
+                    None => Err(Failure::Unavailable(front.why_not())),
                 };
-                (action, response)
+                (action, done.unwrap_or_else(failed))
             }
             Found::Moved(location) => (Action::Unknown, moved(&location)),
             Found::Nothing => {
@@ -50,11 +51,12 @@ pub(crate) async fn handle(app: &App, request: Request<Body>) -> Response {
         response = without_body(response);
     }
     cors::add(response.headers_mut(), origin && !preflight);
-    app.metrics.count_v1(action, response.status());
+    front.metrics.count_v1(action, response.status());
     response
 }
 
 async fn carry_out(
+    front: &Front,
     app: &App,
     action: Action,
     id: &str,
@@ -62,7 +64,7 @@ async fn carry_out(
     body: Body,
 ) -> Result<Response, Failure> {
     let whole =
-        async || -> Result<Bytes, Failure> { Ok(body::read(headers, body, app.options.limits.body).await?) };
+        async || -> Result<Bytes, Failure> { Ok(body::read(headers, body, front.limits.body).await?) };
     match action {
         Action::GetRequest => requests::get(app, id),
         Action::CreateRequest => requests::create(app, &whole().await?).await,

@@ -19,10 +19,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
-use super::input::{Query, bad_query};
+use super::input::{Query, Served, bad_query};
 use super::refuse::Refuse;
 use super::{revision, show};
 use crate::app::App;
+use crate::front::Front;
 
 /// Events read from the store at a time.
 const BATCH: usize = 256;
@@ -32,7 +33,12 @@ const PIECE: usize = 64 << 10;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Query: `after` (or `cursor`), `subject`, `kind`, and `limit` for pages.
-pub(crate) async fn events(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Result<Response, Refuse> {
+pub(crate) async fn events(
+    State(front): State<Front>,
+    Served(app): Served,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Refuse> {
     let mut query = Query::new(&uri);
     let (after, cursor) = (query.number("after")?, query.number("cursor")?);
     if after.is_some() && cursor.is_some() {
@@ -52,7 +58,7 @@ pub(crate) async fn events(State(app): State<App>, headers: HeaderMap, uri: Uri)
         return page(&app, EventQuery { after: after.unwrap_or(0), subject, kind, limit }).await;
     }
     let resumed = last_event_id(&headers)?;
-    open(app, resumed.or(after), subject, kind)
+    open(&front, app, resumed.or(after), subject, kind)
 }
 
 /// Where a stream that broke was.
@@ -79,12 +85,13 @@ async fn page(app: &App, query: EventQuery) -> Result<Response, Refuse> {
 
 /// Without `after` the stream begins now.
 fn open(
+    front: &Front,
     app: App,
     after: Option<u64>,
     subject: Option<Subject>,
     kind: Option<String>,
 ) -> Result<Response, Refuse> {
-    let permit = app.streams.clone().try_acquire_owned().map_err(|_| {
+    let permit = front.streams.clone().try_acquire_owned().map_err(|_| {
         let problem = Problem::new(Code::Overloaded, "as many event streams are open as the server keeps");
         problem.hint("try again in a moment, or read pages: Accept: application/json")
     })?;

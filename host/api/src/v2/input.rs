@@ -16,16 +16,28 @@ use serde::de::DeserializeOwned;
 use super::refuse::Refuse;
 use crate::app::App;
 use crate::body;
+use crate::front::Front;
+
+/// The farm. A handler that needs it is not called without it.
+pub(crate) struct Served(pub(crate) App);
+
+impl FromRequestParts<Front> for Served {
+    type Rejection = Refuse;
+
+    async fn from_request_parts(_: &mut Parts, front: &Front) -> Result<Self, Refuse> {
+        front.app().map(Self).ok_or_else(|| front.refuse())
+    }
+}
 
 /// The whole body.
 pub(crate) struct Whole(pub(crate) Bytes);
 
-impl FromRequest<App> for Whole {
+impl FromRequest<Front> for Whole {
     type Rejection = Refuse;
 
-    async fn from_request(request: Request<Body>, app: &App) -> Result<Self, Refuse> {
+    async fn from_request(request: Request<Body>, front: &Front) -> Result<Self, Refuse> {
         let (head, body) = request.into_parts();
-        Ok(Self(body::read(&head.headers, body, app.options.limits.body).await?))
+        Ok(Self(body::read(&head.headers, body, front.limits.body).await?))
     }
 }
 
@@ -101,11 +113,11 @@ fn short(text: &str) -> String {
 /// The variable part of the path.
 pub(crate) struct Named(pub(crate) String);
 
-impl FromRequestParts<App> for Named {
+impl FromRequestParts<Front> for Named {
     type Rejection = Refuse;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refuse> {
-        match Path::from_request_parts(parts, app).await {
+    async fn from_request_parts(parts: &mut Parts, front: &Front) -> Result<Self, Refuse> {
+        match Path::from_request_parts(parts, front).await {
             Ok(Path(name)) => Ok(Self(name)),
             Err(_) => Err(Problem::new(Code::InvalidId, "the path holds bytes that are no text").into()),
         }
@@ -232,6 +244,11 @@ pub(crate) fn request_id(text: &str) -> Result<RequestId, Refuse> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let id = digits.then(|| text.parse().ok()).flatten();
     id.map(RequestId).ok_or_else(|| invalid_id(text, "a number", "requests"))
+}
+
+/// What a service or plugin is called, as much of it as is shown back.
+pub(crate) fn shown(name: &str) -> String {
+    name.chars().take(80).collect()
 }
 
 fn invalid_id(text: &str, what: &str, list: &str) -> Refuse {

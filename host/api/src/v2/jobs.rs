@@ -1,18 +1,16 @@
 //! `/api/v2/jobs`.
 
-use axum::extract::State;
 use axum::response::Response;
 use grove_domain::id::RequestId;
 use grove_wire::{Code, Page, Problem};
 use http::{StatusCode, Uri};
 
-use super::input::{Named, Query, bad_query, request_id};
+use super::input::{Named, Query, Served, bad_query, request_id};
 use super::refuse::Refuse;
 use super::{revision, show};
-use crate::app::App;
 
 /// Running jobs. Query: `cursor`, `limit`. By number.
-pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Response, Refuse> {
+pub(crate) async fn list(Served(app): Served, uri: Uri) -> Result<Response, Refuse> {
     let mut query = Query::new(&uri);
     let cursor = query.text("cursor")?;
     let cursor =
@@ -35,7 +33,7 @@ pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Response, R
     Ok(revision::json(StatusCode::OK, &Page { items, next }))
 }
 
-pub(crate) async fn get(State(app): State<App>, Named(id): Named, uri: Uri) -> Result<Response, Refuse> {
+pub(crate) async fn get(Served(app): Served, Named(id): Named, uri: Uri) -> Result<Response, Refuse> {
     let id = request_id(&id)?;
     Query::new(&uri).done()?;
     let farm = app.controller.farm();

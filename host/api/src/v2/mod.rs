@@ -7,8 +7,10 @@ pub(crate) mod jobs;
 pub(crate) mod plugins;
 pub(crate) mod refuse;
 pub(crate) mod requests;
+pub(crate) mod services;
 pub(crate) mod tasks;
 pub(crate) mod workers;
 
 mod revision;
 mod show;
+mod upload;

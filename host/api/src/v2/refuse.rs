@@ -11,19 +11,28 @@ use crate::body::BodyError;
 
 /// A problem as an answer.
 #[derive(Debug)]
-pub(crate) struct Refuse(Box<Problem>);
+pub(crate) struct Refuse {
+    problem: Box<Problem>,
+    /// Seconds until it may be different; told with 429 and 503.
+    retry_after: &'static str,
+}
 
 impl Refuse {
+    /// The same, to be asked again after so many seconds.
+    pub(crate) fn retry_after(self, retry_after: &'static str) -> Self {
+        Self { retry_after, ..self }
+    }
+
     /// What goes out.
     #[cfg(test)]
     pub(crate) fn problem(&self) -> &Problem {
-        &self.0
+        &self.problem
     }
 }
 
 impl From<Problem> for Refuse {
     fn from(problem: Problem) -> Self {
-        Self(Box::new(problem))
+        Self { problem: Box::new(problem), retry_after: "5" }
     }
 }
 
@@ -40,7 +49,7 @@ impl From<BodyError> for Refuse {
 
 impl IntoResponse for Refuse {
     fn into_response(self) -> Response {
-        let mut problem = self.0;
+        let mut problem = self.problem;
         if problem.hint.is_none() {
             problem.hint = Code::from_name(&problem.code).map(|code| {
                 // A sentence there, a fragment here.
@@ -56,7 +65,7 @@ impl IntoResponse for Refuse {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if matches!(problem.status, 429 | 503) {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(self.retry_after));
         }
         // The rest of the body is not waited for.
         if matches!(problem.status, 408 | 413) {

@@ -17,10 +17,11 @@ use http::header::{HeaderName, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use super::idempotency::{self, Claim};
-use super::input::{Named, Query, Whole, at_most, bad_query, invalid, request_id, worker_id};
+use super::input::{Named, Query, Served, Whole, at_most, bad_query, invalid, request_id, worker_id};
 use super::refuse::Refuse;
 use super::{revision, show};
 use crate::app::App;
+use crate::front::Front;
 
 /// One request.
 fn answer(app: &App, request: &Request) -> Response {
@@ -43,7 +44,7 @@ async fn answer_with_why(app: &App, status: StatusCode, request: &Request) -> Re
 
 /// Query: `wait` (answers on the next change of state, or after so long), `revision` (with it: as soon as it is newer
 /// than this), `why` (with the reasons why it waits: these are asked of the dispatcher, not of the snapshot).
-pub(crate) async fn get(State(app): State<App>, Named(id): Named, uri: Uri) -> Result<Response, Refuse> {
+pub(crate) async fn get(Served(app): Served, Named(id): Named, uri: Uri) -> Result<Response, Refuse> {
     let id = request_id(&id)?;
     let mut query = Query::new(&uri);
     let wait = query.wait()?;
@@ -89,7 +90,7 @@ async fn changed(app: &App, id: RequestId, seen: Option<u64>) -> Result<Arc<Requ
 }
 
 /// Query: `state`, `owner`, `worker`, `order` (asc, desc), `cursor`, `limit`. By number.
-pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Response, Refuse> {
+pub(crate) async fn list(Served(app): Served, uri: Uri) -> Result<Response, Refuse> {
     let mut query = Query::new(&uri);
     let names = request::State::ALL.map(request::State::name);
     let state = query.one_of("state", request::State::from_name, &names)?;
@@ -158,7 +159,8 @@ fn take<'a, T>(
 }
 
 pub(crate) async fn create(
-    State(app): State<App>,
+    State(front): State<Front>,
+    Served(app): Served,
     headers: HeaderMap,
     body: Whole,
 ) -> Result<Response, Refuse> {
@@ -168,7 +170,7 @@ pub(crate) async fn create(
         let request = app.controller.create_request(&app.actor, wish).await?;
         return Ok(created(&app, &request, false).await);
     };
-    match app.remembered.claim(key, &body.0)? {
+    match front.remembered.claim(key, &body.0)? {
         Claim::Made(id) => Ok(created(&app, &*found(&app.controller.farm(), id)?, true).await),
         Claim::Make(claimed) => {
             // It goes on when the client goes away: what it makes must be remembered.
@@ -253,7 +255,7 @@ fn signed(span: Span) -> SignedDuration {
 }
 
 pub(crate) async fn patch(
-    State(app): State<App>,
+    Served(app): Served,
     Named(id): Named,
     headers: HeaderMap,
     body: Whole,
@@ -267,7 +269,7 @@ pub(crate) async fn patch(
 }
 
 pub(crate) async fn close(
-    State(app): State<App>,
+    Served(app): Served,
     Named(id): Named,
     headers: HeaderMap,
     body: Whole,
@@ -281,7 +283,7 @@ pub(crate) async fn close(
 }
 
 pub(crate) async fn prolong(
-    State(app): State<App>,
+    Served(app): Served,
     Named(id): Named,
     headers: HeaderMap,
     body: Whole,
@@ -293,12 +295,12 @@ pub(crate) async fn prolong(
     Ok(answer(&app, &request))
 }
 
-pub(crate) async fn heartbeat(State(app): State<App>, Named(id): Named) -> Result<Response, Refuse> {
+pub(crate) async fn heartbeat(Served(app): Served, Named(id): Named) -> Result<Response, Refuse> {
     let request = app.controller.heartbeat(request_id(&id)?).await?;
     Ok(answer(&app, &request))
 }
 
-pub(crate) async fn why(State(app): State<App>, Named(id): Named) -> Result<Response, Refuse> {
+pub(crate) async fn why(Served(app): Served, Named(id): Named) -> Result<Response, Refuse> {
     let reasons = app.controller.why(request_id(&id)?).await?;
     let shown: Vec<_> = reasons.into_iter().map(show::reason).collect();
     Ok(revision::json(StatusCode::OK, &shown))

@@ -1,6 +1,5 @@
 //! `/api/v2/tasks`.
 
-use axum::extract::State;
 use axum::response::Response;
 use grove_control::ports::TaskQuery;
 use grove_domain::id::TaskId;
@@ -8,13 +7,12 @@ use grove_domain::task::{Phase, TaskKind};
 use grove_wire::Page;
 use http::{StatusCode, Uri};
 
-use super::input::{Named, Query, bad_query, request_id, task_id, worker_id};
+use super::input::{Named, Query, Served, bad_query, request_id, task_id, worker_id};
 use super::refuse::Refuse;
 use super::{revision, show};
-use crate::app::App;
 
 /// Newest first. Query: `worker`, `request`, `kind`, `phase`, `cursor`, `limit`.
-pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Response, Refuse> {
+pub(crate) async fn list(Served(app): Served, uri: Uri) -> Result<Response, Refuse> {
     let mut query = Query::new(&uri);
     let cursor = query.text("cursor")?;
     let cursor =
@@ -36,14 +34,14 @@ pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Response, R
     Ok(revision::json(StatusCode::OK, &Page { items, next }))
 }
 
-pub(crate) async fn get(State(app): State<App>, Named(id): Named, uri: Uri) -> Result<Response, Refuse> {
+pub(crate) async fn get(Served(app): Served, Named(id): Named, uri: Uri) -> Result<Response, Refuse> {
     let id = task_id(&id)?;
     Query::new(&uri).done()?;
     let task = app.controller.task(id).await?;
     Ok(revision::json(StatusCode::OK, &show::task(task)))
 }
 
-pub(crate) async fn cancel(State(app): State<App>, Named(id): Named) -> Result<Response, Refuse> {
+pub(crate) async fn cancel(Served(app): Served, Named(id): Named) -> Result<Response, Refuse> {
     let id = task_id(&id)?;
     app.controller.cancel_task(&app.actor, id).await?;
     let task = app.controller.task(id).await?;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use grove_control::farm::Farm;
 use grove_control::refusal::Refused;
@@ -14,11 +13,12 @@ use grove_domain::event::Subject;
 use grove_domain::id::WorkerId;
 use grove_domain::wants::Wants;
 use grove_domain::worker::{self, Edit, Registration, Worker};
+use grove_wire::plugin::is_digest;
 use grove_wire::worker::{MoveWorker, PatchWorker, PutWorker, ReportFailure, WantedState};
-use grove_wire::{Page, limits};
+use grove_wire::{Code, Page, Problem, limits};
 use http::{HeaderMap, StatusCode, Uri};
 
-use super::input::{Named, Query, Whole, at_most, bad_query, invalid, worker_id};
+use super::input::{Named, Query, Served, Whole, at_most, bad_query, invalid, worker_id};
 use super::refuse::Refuse;
 use super::{revision, show};
 use crate::app::App;
@@ -29,7 +29,7 @@ fn answer(status: StatusCode, worker: &Worker) -> Response {
 
 /// Query: `wait` (answers on the next change of state, or after so long), `revision` (with it: as soon as it is newer
 /// than this).
-pub(crate) async fn get(State(app): State<App>, Named(id): Named, uri: Uri) -> Result<Response, Refuse> {
+pub(crate) async fn get(Served(app): Served, Named(id): Named, uri: Uri) -> Result<Response, Refuse> {
     let id = worker_id(&id)?;
     let mut query = Query::new(&uri);
     let wait = query.wait()?;
@@ -72,7 +72,7 @@ async fn changed(app: &App, id: WorkerId, seen: Option<u64>) -> Result<Arc<Worke
 }
 
 /// Query: `state`, `group`, `wants` (one term), `host`, `driver`, `cursor`, `limit`. By uuid.
-pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Response, Refuse> {
+pub(crate) async fn list(Served(app): Served, uri: Uri) -> Result<Response, Refuse> {
     let mut query = Query::new(&uri);
     let names = worker::State::ALL.map(worker::State::name);
     let state = query.one_of("state", worker::State::from_name, &names)?;
@@ -105,7 +105,7 @@ pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Response, R
 }
 
 pub(crate) async fn put(
-    State(app): State<App>,
+    Served(app): Served,
     Named(id): Named,
     headers: HeaderMap,
     body: Whole,
@@ -132,7 +132,7 @@ pub(crate) async fn put(
 }
 
 pub(crate) async fn patch(
-    State(app): State<App>,
+    Served(app): Served,
     Named(id): Named,
     headers: HeaderMap,
     body: Whole,
@@ -146,6 +146,7 @@ pub(crate) async fn patch(
     check_groups(sent.groups.iter().flatten().next().map(Vec::as_slice))?;
     check_text("host", sent.host.iter().flatten().next(), limits::HOST)?;
     check_text("notes", sent.notes.iter().flatten().next(), limits::NOTES)?;
+    check_pin(sent.driver_version.iter().flatten().next())?;
     let edit = Edit {
         groups: sent.groups,
         capabilities: sent.capabilities.map(Option::unwrap_or_default),
@@ -159,7 +160,7 @@ pub(crate) async fn patch(
 
 /// Query: `force`.
 pub(crate) async fn delete(
-    State(app): State<App>,
+    Served(app): Served,
     Named(id): Named,
     uri: Uri,
     headers: HeaderMap,
@@ -174,7 +175,7 @@ pub(crate) async fn delete(
 
 /// 200 when it is there already, 202 when it is on its way.
 pub(crate) async fn set_state(
-    State(app): State<App>,
+    Served(app): Served,
     Named(id): Named,
     headers: HeaderMap,
     body: Whole,
@@ -194,7 +195,7 @@ pub(crate) async fn set_state(
 }
 
 pub(crate) async fn report_failure(
-    State(app): State<App>,
+    Served(app): Served,
     Named(id): Named,
     body: Whole,
 ) -> Result<Response, Refuse> {
@@ -241,6 +242,16 @@ fn check_groups(groups: Option<&[String]>) -> Result<(), Refuse> {
 
 fn check_text(field: &str, text: Option<&String>, most: usize) -> Result<(), Refuse> {
     text.map_or(Ok(()), |text| at_most(field, text.len(), most, "bytes"))
+}
+
+fn check_pin(digest: Option<&String>) -> Result<(), Refuse> {
+    if digest.is_none_or(|digest| is_digest(digest)) {
+        return Ok(());
+    }
+    let field = "driver_version";
+    let what = "it must be the whole digest of an installed version: 64 characters, 0 to 9 and a to f";
+    let problem = Problem::new(Code::InvalidField, format!("{field}: {what}")).field(field);
+    Err(problem.hint("look at the versions of the driver: GET /api/v2/plugins/{name}").into())
 }
 
 /// The same value with the members of every object by name, so that equal means equal as text.

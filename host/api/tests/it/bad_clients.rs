@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use grove_api::{App, Limits, Options, PluginList, serve};
+use grove_api::{App, Attached, Limits, Options, serve};
 use grove_control::Settings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,16 +22,14 @@ struct Server {
 }
 
 async fn start(limits: Limits) -> Server {
-    let kit = Kit::with(Settings::default(), Options { limits, ..Options::default() }).await;
-    let app = kit.app.clone();
-    start_with(kit, app).await
+    start_with(Kit::with(Settings::default(), Options::default(), limits).await).await
 }
 
-async fn start_with(kit: Kit, app: App) -> Server {
+async fn start_with(kit: Kit) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let running = tokio::spawn(serve(listener, app, shutdown.clone()));
+    let running = tokio::spawn(serve(listener, kit.front.clone(), shutdown.clone()));
     Server { address, kit, shutdown, running }
 }
 
@@ -258,22 +256,19 @@ async fn shutdown_ends_what_waits_and_lets_the_rest_finish() {
     assert!(TcpStream::connect(server.address).await.is_err());
 }
 
-struct Broken;
-
-impl PluginList for Broken {
-    fn plugins(&self) -> Vec<grove_wire::plugin::Plugin> {
-        panic!("a handler that breaks, on purpose")
-    }
-}
-
 #[tokio::test]
 async fn a_handler_that_breaks_breaks_nothing_else() {
     let kit = Kit::new().await;
-    let check_key = std::sync::Arc::new(|line: &str| Ok(line.to_owned()));
-    let app = App::new(kit.controller.clone(), Options::default(), std::sync::Arc::new(Broken), check_key);
-    let server = start_with(kit, app).await;
+    let broken = std::sync::Arc::new(|_: &str| -> Result<String, String> {
+        panic!("a handler that breaks, on purpose")
+    });
+    let app = App::new(kit.controller.clone(), Options::default(), kit.plugins.clone(), broken);
+    let _attached: Attached = kit.front.attach(app);
+    let server = start_with(kit).await;
     let mut stream = server.connect().await;
-    stream.write_all(b"GET /api/v2/plugins HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let request =
+        b"POST /api/v2/requests HTTP/1.1\r\nhost: a\r\ncontent-length: 14\r\n\r\n{\"keys\":[\"a\"]}";
+    stream.write_all(request).await.unwrap();
     let answer = one(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("\"code\":\"internal\""), "{answer}");
     stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();

@@ -1,25 +1,35 @@
 //! A farm to ask.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use grove_api::{App, Options, PluginList};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use grove_api::{App, Attached, CheckKey, Front, Limits, Options, PluginRefused, Plugins, Services};
 use grove_control::fakes::Fakes;
 use grove_control::farm::Farm;
-use grove_control::{Controller, Settings};
+use grove_control::{Controller, Created, Settings};
 use grove_domain::id::{RequestId, Uuid, WorkerId};
 use grove_domain::{request, worker};
-use grove_wire::plugin::{Plugin, PluginKind};
+use grove_wire::plugin::{Origin, Plugin, PluginKind, PluginState, PluginVersion, VersionChoice};
+use grove_wire::service::{Service, ServiceState};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
+use parking_lot::Mutex;
 use tower::ServiceExt;
 
 /// A controller on fakes, and the API before it.
 pub(crate) struct Kit {
     pub(crate) fakes: Fakes,
     pub(crate) controller: Controller,
-    pub(crate) app: App,
+    pub(crate) plugins: Arc<FakePlugins>,
+    pub(crate) services: Arc<FakeServices>,
+    pub(crate) front: Front,
+    /// The farm is served as long as it is there.
+    pub(crate) attached: Mutex<Option<Attached>>,
     router: Router,
 }
 
@@ -45,22 +55,162 @@ impl Answer {
     }
 }
 
-struct OnePlugin;
+/// Plugins that do nothing, and remember what they were asked to.
+#[derive(Default)]
+pub(crate) struct FakePlugins {
+    pub(crate) calls: Mutex<Vec<String>>,
+    /// The next change is refused so.
+    pub(crate) refuse: Mutex<Option<PluginRefused>>,
+}
 
-impl PluginList for OnePlugin {
-    fn plugins(&self) -> Vec<Plugin> {
-        vec![Plugin {
-            name: "fake".to_owned(),
-            kind: PluginKind::Driver,
-            version: "1.0.0".to_owned(),
-            world: "0.1.0".to_owned(),
-            summary: "a driver for tests".to_owned(),
-            digest: None,
-            active: true,
-            grants: Vec::new(),
-            trouble: None,
-            config_schema: None,
-        }]
+pub(crate) fn digest(start: &str) -> String {
+    format!("{start:0<64}")
+}
+
+pub(crate) fn plugin() -> Plugin {
+    let version = |digest: String, version: &str, active: bool| PluginVersion {
+        digest,
+        version: version.to_owned(),
+        world: "0.1.0".to_owned(),
+        summary: "a driver for tests".to_owned(),
+        origin: Origin::Installed,
+        installed: "2026-01-01T00:00:00Z".parse().unwrap(),
+        active,
+        pinned_workers: 0,
+        grants: Vec::new(),
+        trouble: None,
+        config_schema: None,
+    };
+    Plugin {
+        name: "fake".to_owned(),
+        kind: PluginKind::Driver,
+        state: PluginState::Active,
+        active: true,
+        enabled: true,
+        version: "1.0.0".to_owned(),
+        digest: Some(digest("aaaaaaaaaaaa")),
+        world: "0.1.0".to_owned(),
+        summary: "a driver for tests".to_owned(),
+        since: "2026-01-01T00:00:00Z".parse().unwrap(),
+        previous: None,
+        probation: None,
+        grants: Vec::new(),
+        trouble: None,
+        config_schema: None,
+        versions: vec![
+            version(digest("bbbbbbbbbbbb"), "1.1.0", false),
+            version(digest("aaaaaaaaaaaa"), "1.0.0", true),
+        ],
+        revision: 3,
+    }
+}
+
+impl FakePlugins {
+    fn done<T: Send + 'static>(&self, call: String, it: T) -> BoxFuture<'static, Result<T, PluginRefused>> {
+        self.calls.lock().push(call);
+        let refused = self.refuse.lock().take();
+        let done = refused.map_or(Ok(it), Err);
+        // A client may go away meanwhile.
+        async {
+            tokio::task::yield_now().await;
+            done
+        }
+        .boxed()
+    }
+
+    fn named(&self, name: &str, call: String) -> BoxFuture<'static, Result<Plugin, PluginRefused>> {
+        if name != "fake" {
+            return std::future::ready(Err(PluginRefused::NotFound)).boxed();
+        }
+        self.done(call, plugin())
+    }
+}
+
+impl Plugins for FakePlugins {
+    fn list(&self) -> Vec<Plugin> {
+        vec![plugin()]
+    }
+
+    fn install(
+        &self,
+        actor: &str,
+        manifest: String,
+        component: Bytes,
+        activate: bool,
+    ) -> BoxFuture<'static, Result<(Plugin, Created), PluginRefused>> {
+        let created = if manifest.contains("old") { Created::No } else { Created::Yes };
+        let call = format!("{actor} install {manifest:?} {} bytes activate={activate}", component.len());
+        self.done(call, (plugin(), created))
+    }
+
+    fn enable(
+        &self,
+        actor: &str,
+        name: &str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'static, Result<Plugin, PluginRefused>> {
+        self.named(name, format!("{actor} enable {name} {expected:?}"))
+    }
+
+    fn disable(
+        &self,
+        actor: &str,
+        name: &str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'static, Result<Plugin, PluginRefused>> {
+        self.named(name, format!("{actor} disable {name} {expected:?}"))
+    }
+
+    fn swap(
+        &self,
+        actor: &str,
+        name: &str,
+        to: VersionChoice,
+        expected: Option<u64>,
+    ) -> BoxFuture<'static, Result<Plugin, PluginRefused>> {
+        self.named(name, format!("{actor} swap {name} {to} {expected:?}"))
+    }
+
+    fn remove(
+        &self,
+        actor: &str,
+        name: &str,
+        version: Option<VersionChoice>,
+        expected: Option<u64>,
+    ) -> BoxFuture<'static, Result<(), PluginRefused>> {
+        let version = version.map(String::from).unwrap_or_default();
+        let done = self.named(name, format!("{actor} remove {name} {version:?} {expected:?}"));
+        async { done.await.map(drop) }.boxed()
+    }
+}
+
+/// Services as a test says.
+#[derive(Default)]
+pub(crate) struct FakeServices(pub(crate) Mutex<Vec<Service>>);
+
+pub(crate) fn service(name: &str, state: ServiceState) -> Service {
+    Service {
+        name: name.to_owned(),
+        state,
+        inputs: Vec::new(),
+        waits_for: Vec::new(),
+        starts: 1,
+        restarts: 0,
+        bounces: 0,
+        last_error: None,
+        last_start: None,
+        next_start: None,
+        detail: BTreeMap::new(),
+    }
+}
+
+impl Services for FakeServices {
+    fn report(&self) -> Vec<Service> {
+        self.0.lock().clone()
+    }
+
+    fn dot(&self) -> String {
+        "digraph services {}\n".to_owned()
     }
 }
 
@@ -69,21 +219,39 @@ pub(crate) fn uuid(number: u8) -> Uuid {
     format!("00000000-0000-4000-8000-0000000000{number:02x}").parse().unwrap()
 }
 
+pub(crate) fn check_key() -> CheckKey {
+    Arc::new(|line: &str| match line.starts_with("ssh-") {
+        true => Ok(line.trim().to_owned()),
+        false => Err("this is not an OpenSSH public key".to_owned()),
+    })
+}
+
 impl Kit {
     pub(crate) async fn new() -> Self {
-        Self::with(Settings::default(), Options::default()).await
+        Self::with(Settings::default(), Options::default(), Limits::default()).await
     }
 
-    pub(crate) async fn with(settings: Settings, options: Options) -> Self {
+    pub(crate) async fn with(settings: Settings, options: Options, limits: Limits) -> Self {
         let fakes = Fakes::new();
         let controller = Controller::start(fakes.parts(settings)).await.unwrap();
-        let check_key = Arc::new(|line: &str| match line.starts_with("ssh-") {
-            true => Ok(line.trim().to_owned()),
-            false => Err("this is not an OpenSSH public key".to_owned()),
-        });
-        let app = App::new(controller.clone(), options, Arc::new(OnePlugin), check_key);
-        let router = app.router();
-        Self { fakes, controller, app, router }
+        let plugins = Arc::new(FakePlugins::default());
+        let services = Arc::new(FakeServices::default());
+        let front = Front::new(limits, services.clone());
+        let app = App::new(controller.clone(), options, plugins.clone(), check_key());
+        let attached = Mutex::new(Some(front.attach(app)));
+        let router = front.router();
+        Self { fakes, controller, plugins, services, front, attached, router }
+    }
+
+    /// Serves the same controller anew.
+    pub(crate) fn attach(&self) {
+        let app = App::new(self.controller.clone(), Options::default(), self.plugins.clone(), check_key());
+        *self.attached.lock() = Some(self.front.attach(app));
+    }
+
+    /// The farm is not served any more.
+    pub(crate) fn detach(&self) {
+        *self.attached.lock() = None;
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

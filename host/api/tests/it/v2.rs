@@ -302,7 +302,7 @@ async fn a_body_cannot_name_its_owner() {
         },
         ..Options::default()
     };
-    let kit = Kit::with(Settings::default(), options).await;
+    let kit = Kit::with(Settings::default(), options, Default::default()).await;
     kit.post("/api/v1/reqs/", r#"{"Priority":8,"Owner":{"Groups":["admins"]}}"#).await;
     assert_eq!(kit.get("/api/v2/requests/1").await.json()["owner"], "ann");
     let refused = kit.post("/api/v2/requests", r#"{"owner":"root"}"#).await;

@@ -21,7 +21,7 @@ impl Reader {
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
-        let response = kit.app.router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let response = kit.front.router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Self { body: response.into_body().into_data_stream(), text: String::new() }
@@ -117,11 +117,8 @@ async fn a_stream_can_be_about_one_thing() {
 
 #[tokio::test(start_paused = true)]
 async fn only_so_many_streams_are_open() {
-    let options = grove_api::Options {
-        limits: grove_api::Limits { streams: 1, ..Default::default() },
-        ..Default::default()
-    };
-    let kit = Kit::with(Default::default(), options).await;
+    let limits = grove_api::Limits { streams: 1, ..Default::default() };
+    let kit = Kit::with(Default::default(), Default::default(), limits).await;
     let first = Reader::open(&kit, "/api/v2/events", None).await;
     let accept = [("accept", "text/event-stream")];
     let refused = kit.ask("GET /api/v2/events", &accept, "").await;

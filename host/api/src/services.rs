@@ -1,0 +1,134 @@
+//! The controller's services, as they are told to those who ask what is missing.
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use grove_wire::service::{Service, ServiceState};
+
+/// The services that the controller is made of.
+pub trait Services: Send + Sync + 'static {
+    /// All of them, sorted by name. Must be quick: readiness and refusals are made of it.
+    fn report(&self) -> Vec<Service>;
+
+    /// The same with what each of them tells of itself, which may take a moment.
+    fn detailed(&self) -> BoxFuture<'static, Vec<Service>> {
+        std::future::ready(self.report()).boxed()
+    }
+
+    /// The graph of them, in the language of graphviz.
+    fn dot(&self) -> String;
+}
+
+/// Services named in a refusal; the others are counted.
+const NAMED: usize = 3;
+
+/// A line for each service that is not started: what it is doing, and why.
+pub(crate) fn missing(services: &[Service]) -> Vec<String> {
+    services.iter().filter(is_missing).map(|service| line(service, services)).collect()
+}
+
+/// Why the farm is not served. Services that others wait for are told with those.
+pub(crate) fn causes(services: &[Service]) -> String {
+    let waited_for = |name: &String| services.iter().any(|other| other.waits_for.contains(name));
+    let ends = |service: &&Service| is_missing(service) && !waited_for(&service.name);
+    let mut lines: Vec<String> = services.iter().filter(ends).map(|end| line(end, services)).collect();
+    if lines.is_empty() {
+        lines = missing(services);
+    }
+    if lines.is_empty() {
+        return "its controller is not there yet".to_owned();
+    }
+    let more = lines.len().saturating_sub(NAMED);
+    lines.truncate(NAMED);
+    let more = if more == 0 { String::new() } else { format!("; and {more} more") };
+    lines.join("; ") + &more
+}
+
+fn is_missing(service: &&Service) -> bool {
+    service.state != ServiceState::Started
+}
+
+fn line(service: &Service, all: &[Service]) -> String {
+    let name = &service.name;
+    if !service.waits_for.is_empty() {
+        let waits_for = service.waits_for.iter().map(|input| awaited(input, all));
+        return format!("{name} waits for {}", waits_for.collect::<Vec<_>>().join(", "));
+    }
+    let next = service.next_start.filter(|_| service.state == ServiceState::Waiting);
+    let state = match (service.state, next) {
+        (ServiceState::Stopped, _) => "is stopped".to_owned(),
+        (ServiceState::Waiting, None) => "waits".to_owned(),
+        (ServiceState::Waiting, Some(next)) => format!("starts again at {next:.0}"),
+        (ServiceState::Starting, _) => "is starting".to_owned(),
+        (ServiceState::Started, _) => "is started".to_owned(),
+        (ServiceState::Stopping, _) => "is stopping".to_owned(),
+    };
+    match &service.last_error {
+        Some(error) => format!("{name} {state}: {}", one_line(error)),
+        None => format!("{name} {state}"),
+    }
+}
+
+/// An input with what is wrong with it.
+fn awaited(input: &str, all: &[Service]) -> String {
+    match all.iter().find(|service| service.name == input) {
+        None => format!("{input}, which there is none of"),
+        Some(Service { last_error: Some(error), .. }) => format!("{input}: {}", one_line(error)),
+        Some(_) => input.to_owned(),
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(name: &str, state: ServiceState, waits_for: &[&str], error: Option<&str>) -> Service {
+        Service {
+            name: name.to_owned(),
+            state,
+            inputs: Vec::new(),
+            waits_for: waits_for.iter().map(|&name| name.to_owned()).collect(),
+            starts: 0,
+            restarts: 0,
+            bounces: 0,
+            last_error: error.map(str::to_owned),
+            last_start: None,
+            next_start: None,
+            detail: std::collections::BTreeMap::new(),
+        }
+    }
+
+    use ServiceState::{Started, Starting, Stopped, Waiting};
+
+    #[test]
+    fn the_end_of_the_chain_is_told_with_the_error_at_its_root() {
+        let mut services = vec![
+            service("controller", Waiting, &["runtime", "store"], None),
+            service("http", Started, &[], Some("long ago")),
+            service("runtime", Starting, &[], None),
+            service("store", Waiting, &[], Some("disk I/O\n  error")),
+        ];
+        assert_eq!(causes(&services), "controller waits for runtime, store: disk I/O error");
+        services[3].next_start = Some("2026-01-01T00:00:02.5Z".parse().unwrap());
+        insta::assert_snapshot!(missing(&services).join("\n"), @r"
+        controller waits for runtime, store: disk I/O error
+        runtime is starting
+        store starts again at 2026-01-01T00:00:02Z: disk I/O error
+        ");
+    }
+
+    #[test]
+    fn there_is_always_something_to_tell() {
+        assert_eq!(causes(&[]), "its controller is not there yet");
+        assert_eq!(causes(&[service("a", Started, &[], None)]), "its controller is not there yet");
+        let circle = [service("a", Waiting, &["b"], None), service("b", Waiting, &["a"], None)];
+        assert_eq!(causes(&circle), "a waits for b; b waits for a");
+        let lonely = [service("a", Waiting, &["gone"], None)];
+        assert_eq!(causes(&lonely), "a waits for gone, which there is none of");
+        let many = ["a", "b", "c", "d", "e"].map(|name| service(name, Stopped, &[], None));
+        assert_eq!(causes(&many), "a is stopped; b is stopped; c is stopped; and 2 more");
+    }
+}
