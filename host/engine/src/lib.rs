@@ -71,7 +71,7 @@
 //! | an error, a panic, [`Exit::Aborted`] | a new attempt after the error delay |
 //! | [`Exit::Bounce`], or anything after it was asked to stop | a new attempt after the bounce delay |
 //! | [`Exit::Uninstall`] | it is taken out |
-//! | an end that [`Config::is_fatal`] | the engine stops, with that as its error |
+//! | any end that is fatal by [`Config::is_fatal`] | the engine stops, with that as its error |
 //!
 //! Whenever a started service ends, its running dependents are *bounced*: asked to stop, and started again. Whenever one
 //! starts, those of its dependents are bounced that run without it, and those are started that do not run. Theirs follow
@@ -82,7 +82,7 @@
 //! - **One at a time.** No service has two attempts at once. Each attempt has a number and exactly one end, whatever it
 //!   does: returning, panicking, or being aborted. What an attempt says after its end is not heard.
 //! - **Dependents first.** When a service is bounced, replaced or uninstalled by request, or the engine is killed, a
-//!   service that has started is asked to stop only when every dependent that has begun since, and theirs, have ended.
+//!   service that has started is asked to stop only when all its running dependents, and theirs, have ended.
 //!   So until [`Scope::stop`] fires, nobody loses what the service gives; when it fires, nobody uses it. One that has not
 //!   started is asked at once.
 //! - **No return among leftovers.** A service that ended by itself is started again only when all dependents that were

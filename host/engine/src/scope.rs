@@ -107,7 +107,8 @@ impl Scope {
     }
 
     /// Gives the details for reports on this attempt. Asked outside of the engine's loop, with a time limit; a later
-    /// call replaces an earlier one.
+    /// call replaces an earlier one. What the closure holds lives until the attempt's end, or that of a report under way:
+    /// let it hold nothing exclusive.
     pub fn report<F, D, R>(&self, reporter: F)
     where
         F: Fn() -> R + Send + Sync + 'static,

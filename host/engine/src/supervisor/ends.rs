@@ -60,7 +60,12 @@ impl Supervisor {
         let restarts = record.leaving.is_none() && record.replacement.is_none();
         let tally = record.tally.clone();
 
-        self.environment.observer.stopped(name, attempt.number, &exit);
+        let Attempt { number, draining, .. } = attempt;
+        let (started, unsettled) = (attempt.started.is_some(), attempt.settle_at.is_some());
+        // Before anything begins again: what it gave, and what its reporter held, must be gone.
+        drop((attempt.started, attempt.reporter));
+
+        self.environment.observer.stopped(name, number, &exit);
         if (self.config.is_fatal)(name, &exit) {
             self.fatal(name, exit);
         }
@@ -68,12 +73,10 @@ impl Supervisor {
         // First those who hold what is gone, so that it is not begun again before they end; then it, then the others.
         let dependents = self.dependents(name);
         for dependent in &dependents {
-            if attempt.draining
-                && let Some(record) = self.records.get_mut(dependent)
-            {
+            if draining && let Some(record) = self.records.get_mut(dependent) {
                 record.draining_inputs = record.draining_inputs.saturating_sub(1);
             }
-            if attempt.started.is_some() {
+            if started {
                 self.ask(dependent);
             }
         }
@@ -85,11 +88,11 @@ impl Supervisor {
         if restarts {
             self.plan(name, &next, &tally);
         }
-        if restarts && matches!(next, Next::Rest) && attempt.settle_at.is_some() {
+        if restarts && matches!(next, Next::Rest) && unsettled {
             // It ended for want of what came meanwhile.
             self.input_started(name);
         }
-        if attempt.started.is_some() {
+        if started {
             for dependent in &dependents {
                 self.input_ended(dependent);
             }

@@ -134,6 +134,70 @@ fn check(log: &Log) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// On real threads and real time: whatever a race may bring about.
+#[test]
+fn threads_change_nothing() {
+    let runtime = Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();
+    runtime.block_on(async {
+        let zero = Duration::ZERO;
+        let (engine, log) = start(Config { error_delay: MS, bounce_delay: zero, settle: zero, ..config() });
+        let puppets: Vec<Puppet> = (0..40)
+            .map(|number: usize| {
+                let inputs: Vec<String> = [number / 2, number / 3]
+                    .iter()
+                    .filter(|input| **input < number)
+                    .map(|input| name(*input))
+                    .collect();
+                let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+                puppet(&name(number), &inputs).with(|puppet| puppet.strict = true)
+            })
+            .collect();
+        for puppet in &puppets {
+            engine.install(puppet.service()).await.unwrap();
+        }
+        let users: Vec<_> = (0..8)
+            .map(|user: u64| {
+                let (handle, puppets) = (engine.handle(), puppets.clone());
+                tokio::spawn(async move {
+                    let mut random = fastrand::Rng::with_seed(user);
+                    for _ in 0..150 {
+                        let puppet = &puppets[random.usize(..puppets.len())];
+                        match random.u8(..8) {
+                            0 => drop(handle.uninstall(&puppet.name).await),
+                            1 => drop(handle.install(puppet.service()).await),
+                            2 => drop(handle.bounce(&puppet.name).await),
+                            3 => drop(handle.replace(puppet.service()).await),
+                            4 => puppet.end(Exit::Bounce),
+                            5 => drop(handle.report().await),
+                            _ => puppet.fail(),
+                        }
+                    }
+                })
+            })
+            .collect();
+        for user in users {
+            user.await.unwrap();
+        }
+        for puppet in &puppets {
+            engine.install(puppet.service()).await.ok();
+        }
+        // Real time: however slow the machine is.
+        let mut idle = usize::MAX;
+        for _ in 0..2000 {
+            let report = engine.report().await;
+            idle = report.services.iter().filter(|service| service.state != State::Started).count();
+            if idle == 0 {
+                break;
+            }
+            after(10).await;
+        }
+        assert_eq!(idle, 0, "{:#?}", engine.report().await);
+        engine.kill();
+        engine.wait().await.unwrap();
+        check(&log).unwrap();
+    });
+}
+
 fn run(test: impl Future<Output = Result<(), TestCaseError>>) -> Result<(), TestCaseError> {
     Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(test)
 }
