@@ -324,6 +324,7 @@ impl Config {
                 workers: self.limits.workers,
                 live_requests: self.limits.requests,
                 demands_per_round: self.limits.demands_per_round.max(1),
+                ..Caps::default()
             },
             retention: Retention {
                 requests: signed(self.retention.requests),
@@ -332,6 +333,7 @@ impl Config {
             },
             refuse_unsatisfiable: self.jobs.refuse_unsatisfiable,
             missed_heartbeats: self.jobs.missed_heartbeats,
+            ..Settings::default()
         }
     }
 
