@@ -85,10 +85,6 @@ impl Policies for PluginPolicies {
         }
     }
 
-    fn version(&self) -> Option<Digest> {
-        self.plugins.policy(&self.active).ok()?.digest().parse().ok()
-    }
-
     fn open(&self) -> BoxFuture<'static, Result<Box<dyn Policy>, String>> {
         let mut chosen = self.0.subscribe();
         async move {
