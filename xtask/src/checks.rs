@@ -93,7 +93,8 @@ fn workspaces(project: &Project) -> [PathBuf; 3] {
 /// The crates that readers copy from; each is a workspace of its own.
 fn examples(project: &Project) -> Result<Vec<PathBuf>> {
     let folder = project.root.join("examples");
-    let entries = std::fs::read_dir(&folder).with_context(|| format!("failed to read {}", folder.display()))?;
+    let entries =
+        std::fs::read_dir(&folder).with_context(|| format!("failed to read {}", folder.display()))?;
     let mut crates = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     crates.retain(|path| path.join("Cargo.toml").is_file());
     crates.sort();

@@ -9,8 +9,8 @@ use grove_control::ports::{self, Call, Driver, Drivers, HealthReport, Reply, Wat
 use grove_domain::plugin::Digest;
 use grove_domain::worker::{self, Failure, FailureKind};
 use grove_runtime::{
-    CallContext, CallError, CallLimits, Cause, DriverCall, DriverInstance, DriverPlugin, DriverReply, Level, NoSecrets,
-    SecretHost, Session, SshHost, Target, TaskHost,
+    CallContext, CallError, CallLimits, Cause, DriverCall, DriverInstance, DriverPlugin, DriverReply, Level,
+    NoSecrets, SecretHost, Session, SshHost, Target, TaskHost,
 };
 use tokio_util::sync::CancellationToken;
 

@@ -107,7 +107,11 @@ impl Policies for PluginPolicies {
 }
 
 /// A session with a policy, or its words why not.
-pub(crate) async fn open(plugin: &PolicyPlugin, name: &str, settings: String) -> Result<PolicySession, String> {
+pub(crate) async fn open(
+    plugin: &PolicyPlugin,
+    name: &str,
+    settings: String,
+) -> Result<PolicySession, String> {
     let log = Arc::new(PluginLog(name.to_owned()));
     plugin.open(settings, LIMITS, log).await.map_err(|error| error.to_string())
 }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grove_api::Services;
-use grove_engine::{Detail, EngineHandle, Report, ServiceReport, State};
+use grove_engine::{Detail, EngineHandle, Exit, Report, ServiceReport, State};
 use grove_wire::service::{Service, ServiceInput, ServiceState};
 use tokio::sync::watch;
 
@@ -51,13 +51,19 @@ fn shown(service: &ServiceReport) -> Service {
         waits_for: service.waits_for.clone(),
         starts: service.starts,
         // The first start is none that was made again.
-        restarts: service.attempts.saturating_sub(service.bounces).saturating_sub(1),
+        restarts: service.starts.saturating_sub(1).saturating_sub(service.bounces),
         bounces: service.bounces,
-        last_error: service.last_error.as_ref().map(ToString::to_string),
+        last_error: error(service),
         last_start: service.last_start.and_then(time),
         next_start: service.next_start.and_then(time),
         detail: service.detail.clone().map(detail).unwrap_or_default(),
     }
+}
+
+/// That it once waited for an input is nothing to tell of a service that has started.
+fn error(service: &ServiceReport) -> Option<String> {
+    let waited = |exit: &&Exit| service.state == State::Started && matches!(exit, Exit::Missing(_));
+    service.last_error.as_ref().filter(|exit| !waited(exit)).map(ToString::to_string)
 }
 
 fn state(state: State) -> ServiceState {

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grove_api::{PluginRefused, Plugins};
+use grove_control::Created;
 use grove_control::farm::Farm;
 use grove_control::refusal::Refused;
-use grove_control::Created;
 use grove_domain::plugin::{self, Digest, PluginKind, PluginVersion};
 use grove_runtime::{Effective, Manifest};
 use grove_wire::plugin as wire;
@@ -51,7 +51,8 @@ impl Plugins for Admin {
             let origin = plugin::Origin::Installed;
             let found = Found { text, manifest, component: component.to_vec(), origin };
             admin.intake.install(&actor, found, activate).await.map_err(refused)?;
-            if activate && version_kind(&admin.intake.controller.farm(), &version) == Some(PluginKind::Driver) {
+            if activate && version_kind(&admin.intake.controller.farm(), &version) == Some(PluginKind::Driver)
+            {
                 // Whoever hears that it is there may use it at once.
                 admin.registry.settled(&[version]).await;
             }
@@ -59,14 +60,21 @@ impl Plugins for Admin {
         })
     }
 
-    fn enable(&self, actor: &str, name: &str, expected: Option<u64>) -> BoxFuture<'static, Answer<wire::Plugin>> {
+    fn enable(
+        &self,
+        actor: &str,
+        name: &str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'static, Answer<wire::Plugin>> {
         let (actor, name) = (actor.to_owned(), name.to_owned());
         self.go_on(async move |admin| {
             let farm = admin.intake.controller.farm();
             let plugin = farm.plugin(&name).ok_or(PluginRefused::NotFound)?;
             if !plugin.enabled {
-                let newest = || farm.versions_of(&name).max_by_key(|version| (version.installed, version.digest));
-                let active = plugin.active.and_then(|digest| farm.plugin_versions().get(&(name.clone(), digest)));
+                let newest =
+                    || farm.versions_of(&name).max_by_key(|version| (version.installed, version.digest));
+                let active =
+                    plugin.active.and_then(|digest| farm.plugin_versions().get(&(name.clone(), digest)));
                 if let Some(version) = active.or_else(newest) {
                     admin.intake.try_out(&actor, version).await.map_err(refused)?;
                 }
@@ -76,7 +84,12 @@ impl Plugins for Admin {
         })
     }
 
-    fn disable(&self, actor: &str, name: &str, expected: Option<u64>) -> BoxFuture<'static, Answer<wire::Plugin>> {
+    fn disable(
+        &self,
+        actor: &str,
+        name: &str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'static, Answer<wire::Plugin>> {
         let (actor, name) = (actor.to_owned(), name.to_owned());
         self.go_on(async move |admin| {
             admin.intake.controller.disable_plugin(&actor, &name, expected).await.map_err(declined)?;
@@ -161,7 +174,9 @@ impl Admin {
         rows.sort_by_key(|version| std::cmp::Reverse((version.installed, version.digest)));
         let versions: Vec<_> = rows
             .iter()
-            .map(|version| self.show_version(plugin, version, pinned.get(&version.digest).copied().unwrap_or(0)))
+            .map(|version| {
+                self.show_version(plugin, version, pinned.get(&version.digest).copied().unwrap_or(0))
+            })
             .collect();
         let face = versions.iter().find(|version| version.active).or(versions.first());
         let loaded = plugin.in_use().map(|digest| self.registry.loaded(&(name.clone(), digest)));
@@ -275,7 +290,9 @@ fn declined(refused: Refused) -> PluginRefused {
     use plugin::Refusal;
     match refused {
         Refused::NoSuchPlugin(_) | Refused::Plugin(Refusal::Unknown) => PluginRefused::NotFound,
-        Refused::NoSuchVersion { .. } | Refused::Plugin(Refusal::NoSuchVersion(_)) => PluginRefused::VersionNotFound,
+        Refused::NoSuchVersion { .. } | Refused::Plugin(Refusal::NoSuchVersion(_)) => {
+            PluginRefused::VersionNotFound
+        }
         Refused::Revision { current } => PluginRefused::RevisionMismatch { current },
         Refused::Plugin(refusal @ (Refusal::OtherKind(_) | Refusal::OtherManifest(_))) => {
             PluginRefused::BadManifest(refusal.to_string())

@@ -56,7 +56,8 @@ impl Intake {
             },
             Some(plugin) if found.origin == Origin::BuiltIn => {
                 // What an admin chose stays; what came with the binary goes with it.
-                let active = plugin.active.and_then(|digest| farm.plugin_versions().get(&(name.clone(), digest)));
+                let active =
+                    plugin.active.and_then(|digest| farm.plugin_versions().get(&(name.clone(), digest)));
                 active.is_none_or(|active| active.origin == Origin::BuiltIn)
             }
             Some(_) => placed || !known,
@@ -128,7 +129,9 @@ impl Intake {
         let farm = self.controller.farm();
         let policy = farm.plugin(name).filter(|plugin| plugin.kind == PluginKind::Policy);
         match (policy, farm.policy()) {
-            (Some(policy), _) if !policy.enabled => self.controller.enable_plugin(CORE, name, None).await.map(|_| true),
+            (Some(policy), _) if !policy.enabled => {
+                self.controller.enable_plugin(CORE, name, None).await.map(|_| true)
+            }
             (None, Some(current)) if name.is_empty() => {
                 self.controller.disable_plugin(CORE, &current.name, None).await.map(|_| true)
             }

@@ -88,8 +88,13 @@ impl Loader {
     }
 
     /// Loads an installed version from the shelf.
-    pub(crate) async fn load_installed(&self, runtime: &Runtime, version: &PluginVersion) -> Result<Plugin, String> {
-        let manifest = Manifest::parse(&version.manifest, "plugin.toml").map_err(|error| error.to_string())?;
+    pub(crate) async fn load_installed(
+        &self,
+        runtime: &Runtime,
+        version: &PluginVersion,
+    ) -> Result<Plugin, String> {
+        let manifest =
+            Manifest::parse(&version.manifest, "plugin.toml").map_err(|error| error.to_string())?;
         let (shelf, digest) = (self.shelf.clone(), version.digest);
         let component = match tokio::task::spawn_blocking(move || shelf.take(&digest)).await {
             Ok(component) => component.map_err(|error| format!("{error:#}"))?,

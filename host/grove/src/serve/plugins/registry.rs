@@ -60,7 +60,11 @@ impl Registry {
     /// A version has a service from now on, or none any more.
     pub(crate) fn serve(&self, version: &Version, served: bool) {
         self.0.send_if_modified(|state| {
-            if served { state.served.insert(version.clone()) } else { state.served.remove(version) };
+            if served {
+                state.served.insert(version.clone())
+            } else {
+                state.served.remove(version)
+            };
             // Nobody waits for that.
             false
         });
@@ -117,7 +121,9 @@ impl Registry {
     /// Waits until each of these is loaded, or known to have failed.
     pub(crate) async fn settled(&self, versions: &[Version]) {
         let known = |state: &State| {
-            versions.iter().all(|version| state.versions.get(version).is_some_and(|slot| slot.outcome().is_some()))
+            versions
+                .iter()
+                .all(|version| state.versions.get(version).is_some_and(|slot| slot.outcome().is_some()))
         };
         let mut states = self.0.subscribe();
         // One that takes longer is waited for by whoever needs it.

@@ -35,7 +35,8 @@ impl Shelf {
         let draft = format!("{name}.new");
         let write = || -> io::Result<()> {
             let mut options = OpenOptions::new();
-            let mut out = self.0.open_with(&draft, options.write(true).create(true).truncate(true).mode(0o600))?;
+            let mut out =
+                self.0.open_with(&draft, options.write(true).create(true).truncate(true).mode(0o600))?;
             out.write_all(component)?;
             out.sync_all()?;
             self.0.rename(&draft, &self.0, &name)?;

@@ -18,9 +18,9 @@ pub(super) fn service(shared: &Arc<Shared>) -> Service {
 async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
     // Of a port that the system chose, the same again.
     let wanted = shared.address.borrow().unwrap_or(shared.config.listen);
-    let listener = TcpListener::bind(wanted)
-        .await
-        .map_err(|error| Exit::failed(format!("failed to listen on {wanted}: {error}; choose another --listen")))?;
+    let listener = TcpListener::bind(wanted).await.map_err(|error| {
+        Exit::failed(format!("failed to listen on {wanted}: {error}; choose another --listen"))
+    })?;
     let address = listener.local_addr()?;
     shared.address.send_replace(Some(address));
     scope.started(Output::none());

@@ -21,9 +21,7 @@ const LEAVING: Duration = Duration::from_millis(5);
 
 pub(super) fn service(shared: &Arc<Shared>) -> Service {
     let shared = shared.clone();
-    Service::new(PLUGINS, move |scope| run(scope, shared.clone()))
-        .needs(&CONTROLLER)
-        .needs(&RUNTIME)
+    Service::new(PLUGINS, move |scope| run(scope, shared.clone())).needs(&CONTROLLER).needs(&RUNTIME)
 }
 
 async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
@@ -31,8 +29,12 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
     let mut events = controller.feed().subscribe();
     let intake = shared.intake(&controller, &*scope.get(&RUNTIME)?);
     take_in_what_is_found(&shared, &intake).await?;
-    let mut follow =
-        Follow { shared: shared.clone(), controller: (*controller).clone(), policy: None, told: BTreeSet::new() };
+    let mut follow = Follow {
+        shared: shared.clone(),
+        controller: (*controller).clone(),
+        policy: None,
+        told: BTreeSet::new(),
+    };
     follow.catch_up(&controller.farm()).await?;
     let needed: Vec<Version> = needed(&controller.farm()).into_keys().collect();
     shared.registry.settled(&needed).await;
@@ -123,9 +125,10 @@ struct Follow {
 
 impl Follow {
     async fn catch_up(&mut self, farm: &Farm) -> Result<(), Exit> {
-        let in_use = farm.plugins().values().filter_map(|plugin| {
-            Some((plugin.name.clone(), (plugin.kind, plugin.in_use()?)))
-        });
+        let in_use = farm
+            .plugins()
+            .values()
+            .filter_map(|plugin| Some((plugin.name.clone(), (plugin.kind, plugin.in_use()?))));
         self.shared.registry.use_these(in_use.collect());
         let needed = needed(farm);
         let served = self.shared.registry.served();
