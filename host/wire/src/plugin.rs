@@ -172,11 +172,10 @@ impl VersionChoice {
         name: impl for<'a> Fn(&'a V) -> (&'a str, &'a str),
     ) -> Result<&'v V, PickError> {
         let begins = self.0.len() >= SHORTEST;
-        let means: [&dyn Fn(&V) -> bool; 3] = [
-            &|version| name(version).0 == self.0,
-            &|version| name(version).1 == self.0,
-            &|version| begins && name(version).0.starts_with(&self.0),
-        ];
+        let means: [&dyn Fn(&V) -> bool; 3] =
+            [&|version| name(version).0 == self.0, &|version| name(version).1 == self.0, &|version| {
+                begins && name(version).0.starts_with(&self.0)
+            }];
         for means in means {
             let mut meant = versions.iter().filter(|version| means(version));
             match (meant.next(), meant.next()) {

@@ -5,20 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use bytes::Bytes;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use grove_access::keypool::{KeyPool, KeyPoolSettings};
 use grove_access::keys::parse_public_line;
 use grove_access::secrets::Secrets;
 use grove_access::ssh::{SshClient, SshSettings};
 use grove_access::tunnel::{TunnelSettings, Tunnels};
-use grove_api::{App, Limits, Options, PluginList};
-use grove_control::clock::SystemClock;
-use grove_control::{Controller, NewTaskId, Parts};
+use grove_api::{App, Attached, Front, Limits, Options, PluginRefused, Services};
+use grove_control::clock::{Clock, SystemClock};
+use grove_control::{Controller, Created, NewTaskId, Parts};
 use grove_domain::id::{TaskId, Uuid};
 use grove_runtime::{Kind, Plugin, Runtime, Settings as RuntimeSettings};
 use grove_store::Store;
-use grove_wire::plugin::{Plugin as PluginView, PluginKind};
+use grove_wire::Timestamp;
+use grove_wire::plugin::{Plugin as PluginView, PluginKind, PluginState, VersionChoice};
+use grove_wire::service::Service;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +37,8 @@ use super::plugins::Plugins;
 /// A controller, put together and listening.
 pub(crate) struct House {
     controller: Controller,
-    app: App,
+    front: Front,
+    attached: Attached,
     listener: TcpListener,
     address: SocketAddr,
     tunnels: Tunnels,
@@ -87,13 +93,16 @@ impl House {
         })
         .await?;
 
-        let plugins = Arc::new(Shown { plugins, policy: config.policy.name.clone() });
+        let since = SystemClock.now();
+        let plugins = Arc::new(Shown { plugins, policy: config.policy.name.clone(), since });
         let check_key = Arc::new(|line: &str| match parse_public_line(line) {
             Ok(key) => Ok(key.to_string()),
             Err(error) => Err(error.to_string()),
         });
         let app = App::new(controller.clone(), options(config), plugins, check_key);
-        Ok(Self { controller, app, listener, address, tunnels, drain: config.drain() })
+        let front = Front::new(limits(config), Arc::new(NoServices));
+        let attached = front.attach(app);
+        Ok(Self { controller, front, attached, listener, address, tunnels, drain: config.drain() })
     }
 
     /// Where it listens.
@@ -104,7 +113,8 @@ impl House {
     /// Answers until `stop` fires; then finishes what is being answered, stops deciding, and returns when everything
     /// decided is stored.
     pub(crate) async fn serve(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let served = grove_api::serve(self.listener, self.app, stop).await;
+        let served = grove_api::serve(self.listener, self.front, stop).await;
+        drop(self.attached);
         if tokio::time::timeout(self.drain, self.controller.stop()).await.is_err() {
             tracing::warn!(
                 "tasks did not end within {} s; the next start takes them up",
@@ -118,9 +128,11 @@ impl House {
 }
 
 fn options(config: &Config) -> Options {
-    let limits =
-        Limits { connections: config.limits.connections, drain: config.drain(), ..Limits::default() };
-    Options { owner: config.owner(), advertise: config.advertise.clone(), limits }
+    Options { owner: config.owner(), advertise: config.advertise.clone() }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits { connections: config.limits.connections, drain: config.drain(), ..Limits::default() }
 }
 
 fn tunnel_settings(config: &Config) -> TunnelSettings {
@@ -167,40 +179,115 @@ fn subfolder(folder: &Dir, name: &str) -> anyhow::Result<Dir> {
         .with_context(|| format!("failed to open {name} in the state folder"))
 }
 
-/// Plugins as people see them.
+/// Nothing that is told apart.
+struct NoServices;
+
+impl Services for NoServices {
+    fn report(&self) -> Vec<Service> {
+        Vec::new()
+    }
+
+    fn dot(&self) -> String {
+        "digraph services {\n}\n".to_owned()
+    }
+}
+
+/// Plugins as people see them: those that were read at the start.
 struct Shown {
     plugins: Arc<Plugins>,
     policy: String,
+    since: Timestamp,
 }
 
-impl PluginList for Shown {
-    fn plugins(&self) -> Vec<PluginView> {
+fn fixed<T: Send + 'static>() -> BoxFuture<'static, Result<T, PluginRefused>> {
+    let text = "plugins are read at the start: put it into the plugin folder, and start the controller again";
+    std::future::ready(Err(PluginRefused::Unavailable(text.to_owned()))).boxed()
+}
+
+impl grove_api::Plugins for Shown {
+    fn list(&self) -> Vec<PluginView> {
         let view = |known: &super::plugins::Known| {
             let manifest = &known.manifest;
             let loaded = known.loaded.as_ref();
-            let kind = match manifest.kind {
-                Kind::Policy => PluginKind::Policy,
-                Kind::Driver => PluginKind::Driver,
-                Kind::Inspector => PluginKind::Inspector,
+            let (kind, enabled) = match manifest.kind {
+                Kind::Policy => (PluginKind::Policy, manifest.name == self.policy),
+                Kind::Driver => (PluginKind::Driver, true),
+                Kind::Inspector => (PluginKind::Inspector, false),
+            };
+            let state = match loaded {
+                Err(_) => PluginState::Failed,
+                Ok(_) if enabled => PluginState::Active,
+                Ok(_) => PluginState::Disabled,
             };
             PluginView {
                 name: manifest.name.clone(),
                 kind,
+                state,
+                active: state == PluginState::Active,
+                enabled,
                 version: manifest.version.clone(),
+                digest: loaded.ok().map(|plugin| plugin.digest().to_owned()),
                 world: manifest.world.clone(),
                 summary: manifest.summary.clone(),
-                digest: loaded.ok().map(|plugin| plugin.digest().to_owned()),
-                active: match manifest.kind {
-                    Kind::Policy => loaded.is_ok() && manifest.name == self.policy,
-                    Kind::Driver => loaded.is_ok(),
-                    Kind::Inspector => false,
-                },
+                since: self.since,
+                previous: None,
+                probation: None,
                 grants: loaded.map(grants).unwrap_or_default(),
                 trouble: loaded.err().cloned(),
                 config_schema: manifest.config_schema.clone(),
+                versions: Vec::new(),
+                revision: 1,
             }
         };
         self.plugins.all().map(view).collect()
+    }
+
+    fn install(
+        &self,
+        _: &str,
+        _: String,
+        _: Bytes,
+        _: bool,
+    ) -> BoxFuture<'static, Result<(PluginView, Created), PluginRefused>> {
+        fixed()
+    }
+
+    fn enable(
+        &self,
+        _: &str,
+        _: &str,
+        _: Option<u64>,
+    ) -> BoxFuture<'static, Result<PluginView, PluginRefused>> {
+        fixed()
+    }
+
+    fn disable(
+        &self,
+        _: &str,
+        _: &str,
+        _: Option<u64>,
+    ) -> BoxFuture<'static, Result<PluginView, PluginRefused>> {
+        fixed()
+    }
+
+    fn swap(
+        &self,
+        _: &str,
+        _: &str,
+        _: VersionChoice,
+        _: Option<u64>,
+    ) -> BoxFuture<'static, Result<PluginView, PluginRefused>> {
+        fixed()
+    }
+
+    fn remove(
+        &self,
+        _: &str,
+        _: &str,
+        _: Option<VersionChoice>,
+        _: Option<u64>,
+    ) -> BoxFuture<'static, Result<(), PluginRefused>> {
+        fixed()
     }
 }
 
