@@ -11,10 +11,13 @@
 mod kit;
 
 mod bad_clients;
+mod front;
 mod fuzz;
 mod golden;
 mod pages;
 mod v1;
 mod v2;
 mod v2_events;
+mod v2_plugins;
 mod v2_refusals;
+mod v2_services;
