@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::bundle;
 use crate::deny::Rules;
@@ -90,8 +90,19 @@ fn workspaces(project: &Project) -> [PathBuf; 3] {
     [project.root.clone(), project.plugins(), project.guests()]
 }
 
+/// The crates that readers copy from; each is a workspace of its own.
+fn examples(project: &Project) -> Result<Vec<PathBuf>> {
+    let folder = project.root.join("examples");
+    let entries =
+        std::fs::read_dir(&folder).with_context(|| format!("failed to read {}", folder.display()))?;
+    let mut crates = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    crates.retain(|path| path.join("Cargo.toml").is_file());
+    crates.sort();
+    Ok(crates)
+}
+
 fn format(project: &Project) -> Result<()> {
-    for workspace in workspaces(project) {
+    for workspace in workspaces(project).into_iter().chain(examples(project)?) {
         project::run(project::cargo(&workspace).args(["fmt", "--all", "--check"]))?;
     }
     Ok(())
@@ -122,7 +133,7 @@ fn clippy(project: &Project) -> Result<()> {
     let all = ["clippy", "--workspace", "--all-targets"];
     project::run(project::cargo(&project.root).args(all).args(strict))?;
     project::run(guests::cargo_for_guests(project, &project.plugins()).args(all).args(strict))?;
-    for workspace in [project.plugins(), project.guests()] {
+    for workspace in [project.plugins(), project.guests()].into_iter().chain(examples(project)?) {
         for (target, packages) in guests::by_target(&guests::of_workspace(&workspace)?) {
             guests::ensure_target(target)?;
             let mut cargo = guests::cargo_for_guests(project, &workspace);

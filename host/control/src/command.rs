@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use grove_domain::id::{RequestId, TaskId, WorkerId};
 use grove_domain::moment::SignedDuration;
+use grove_domain::plugin::{self, Plugin, PluginVersion};
 use grove_domain::request::{self, Request};
 use grove_domain::worker::{self, Edit, Registration, Worker};
 use tokio::sync::oneshot;
@@ -15,6 +16,9 @@ use crate::runner::TaskResult;
 
 /// Where the answer of a decision goes, after its commit.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Refused>>;
+
+/// A plugin after it moved, and the version that came or went.
+pub(crate) type Moved = (Arc<Plugin>, Option<Arc<PluginVersion>>);
 
 /// One thing for the dispatcher to decide on.
 pub(crate) enum Command {
@@ -72,6 +76,20 @@ pub(crate) enum Command {
         request: RequestId,
         reply: Reply<Vec<Reason>>,
     },
+    MovePlugin {
+        actor: Arc<str>,
+        name: String,
+        event: plugin::Event,
+        expected: Option<u64>,
+        reply: Reply<Moved>,
+    },
+    /// A component was not taken in: nothing changes, and it is told.
+    PluginRefused {
+        actor: Arc<str>,
+        name: String,
+        reason: String,
+        reply: Reply<()>,
+    },
     /// The active policy is another one now, or may be opened again.
     PolicyChanged,
     TaskEnded(Box<TaskResult>),
@@ -99,7 +117,10 @@ impl Command {
             | Self::MoveRequest { reply, .. }
             | Self::Prolong { reply, .. }
             | Self::Heartbeat { reply, .. } => drop(reply.send(Err(why.clone()))),
-            Self::CancelTask { reply, .. } => drop(reply.send(Err(why.clone()))),
+            Self::CancelTask { reply, .. } | Self::PluginRefused { reply, .. } => {
+                drop(reply.send(Err(why.clone())));
+            }
+            Self::MovePlugin { reply, .. } => drop(reply.send(Err(why.clone()))),
             Self::Why { reply, .. } => drop(reply.send(Err(why.clone()))),
             Self::Stop { done } => drop(done.send(())),
             Self::PolicyChanged | Self::TaskEnded(_) | Self::Planned(_) | Self::CommitFailed { .. } => {}

@@ -6,13 +6,14 @@ use arc_swap::ArcSwap;
 use grove_domain::event::{Event, Subject};
 use grove_domain::id::{RequestId, TaskId, WorkerId};
 use grove_domain::moment::{Moment, SignedDuration};
+use grove_domain::plugin::{self, Digest, Plugin, PluginVersion};
 use grove_domain::request::{self, Request};
 use grove_domain::task::Task;
 use grove_domain::worker::{self, Edit, Registration, Worker};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
-use crate::command::{Command, Reply};
+use crate::command::{Command, Moved, Reply};
 use crate::farm::Farm;
 use crate::feed::{Feed, Watcher};
 use crate::live::LiveTasks;
@@ -41,6 +42,8 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) trouble: Arc<ArcSwap<Option<String>>>,
+    /// Why it ended by itself.
+    pub(crate) ended: watch::Receiver<Option<String>>,
 }
 
 /// Whether a registration made the worker, or met it.
@@ -115,13 +118,20 @@ impl Controller {
         edit: Edit,
         expected: Option<u64>,
     ) -> Answer<(Arc<Worker>, Created)> {
-        let drivers = &self.inner.drivers;
+        let (farm, drivers) = (self.farm(), &self.inner.drivers);
+        let plugin = farm.plugin(&registration.driver);
+        if plugin.is_some_and(|plugin| !plugin.enabled) {
+            return Err(Refused::DriverDisabled(registration.driver));
+        }
         let known = drivers.names();
         if !known.contains(&registration.driver) {
             return Err(Refused::UnknownDriver { name: registration.driver, known });
         }
+        let before = farm.worker(worker).filter(|worker| worker.registration.driver == registration.driver);
+        let pin = edit.driver_version.unwrap_or_else(|| before.and_then(|worker| worker.driver_version));
+        let version = pin.or_else(|| plugin?.in_use());
         drivers
-            .validate(&registration.driver, &registration.driver_config)
+            .validate(&registration.driver, version.as_ref(), &registration.driver_config)
             .await
             .map_err(Refused::DriverConfig)?;
         let actor = actor.into();
@@ -255,6 +265,94 @@ impl Controller {
         self.ask(|reply| Command::Why { request, reply }).await
     }
 
+    /// A version of a plugin is there; `activate` uses it: a new name is enabled with it, a known one is given it, and
+    /// stays disabled where it was. Its component must have been seen at work. One that is installed already stays as
+    /// it was.
+    pub async fn install_plugin(
+        &self,
+        actor: &str,
+        version: PluginVersion,
+        activate: bool,
+    ) -> Answer<(Arc<Plugin>, Arc<PluginVersion>)> {
+        let name = version.name.clone();
+        let version = Arc::new(version);
+        let event = plugin::Event::Install { version: version.clone(), activate };
+        let (plugin, kept) = self.move_plugin(actor, name, event, None).await?;
+        Ok((plugin, kept.unwrap_or(version)))
+    }
+
+    /// Another installed version is used from the next task or round on; those under way end on the one that they began
+    /// on. Its component must have been seen at work.
+    pub async fn swap_plugin(
+        &self,
+        actor: &str,
+        name: &str,
+        to: Digest,
+        expected: Option<u64>,
+    ) -> Answer<Arc<Plugin>> {
+        let swap = plugin::Event::Swap { to };
+        self.move_plugin(actor, name.to_owned(), swap, expected).await.map(|(plugin, _)| plugin)
+    }
+
+    /// The plugin is used. Enabling a policy disables the one before. Its component must have been seen at work.
+    pub async fn enable_plugin(&self, actor: &str, name: &str, expected: Option<u64>) -> Answer<Arc<Plugin>> {
+        let enable = plugin::Event::Enable;
+        self.move_plugin(actor, name.to_owned(), enable, expected).await.map(|(plugin, _)| plugin)
+    }
+
+    /// Nothing of the plugin runs for new tasks or rounds.
+    pub async fn disable_plugin(
+        &self,
+        actor: &str,
+        name: &str,
+        expected: Option<u64>,
+    ) -> Answer<Arc<Plugin>> {
+        let disable = plugin::Event::Disable;
+        self.move_plugin(actor, name.to_owned(), disable, expected).await.map(|(plugin, _)| plugin)
+    }
+
+    /// A version that is not used goes; with the last one the plugin. The answer is the version as it was.
+    pub async fn remove_plugin_version(
+        &self,
+        actor: &str,
+        name: &str,
+        digest: Digest,
+        expected: Option<u64>,
+    ) -> Answer<Arc<PluginVersion>> {
+        let event = plugin::Event::Remove { digest };
+        let (plugin, version) = self.move_plugin(actor, name.to_owned(), event, expected).await?;
+        version.ok_or(Refused::NoSuchVersion { plugin: plugin.name.clone(), digest })
+    }
+
+    /// The component of a version cannot be loaded: on probation it goes back to the version before. Refused as stale
+    /// when that version is not the active one.
+    pub async fn plugin_load_failed(
+        &self,
+        name: &str,
+        digest: Digest,
+        reason: String,
+    ) -> Answer<Arc<Plugin>> {
+        let event = plugin::Event::LoadFailed { digest, reason };
+        self.move_plugin("core", name.to_owned(), event, None).await.map(|(plugin, _)| plugin)
+    }
+
+    /// A component was not taken in, and everything stays as it was: told in an event.
+    pub async fn plugin_refused(&self, actor: &str, name: &str, reason: String) -> Answer<()> {
+        let (actor, name) = (actor.into(), name.to_owned());
+        self.ask(|reply| Command::PluginRefused { actor, name, reason, reply }).await
+    }
+
+    async fn move_plugin(
+        &self,
+        actor: &str,
+        name: String,
+        event: plugin::Event,
+        expected: Option<u64>,
+    ) -> Answer<Moved> {
+        let actor = actor.into();
+        self.ask(|reply| Command::MovePlugin { actor, name, event, expected, reply }).await
+    }
+
     /// One task, live or kept.
     pub async fn task(&self, id: TaskId) -> Answer<Task> {
         if let Some(task) = self.farm().tasks().get(&id) {
@@ -275,14 +373,31 @@ impl Controller {
         self.inner.store.events(query).await.map_err(|error| Refused::Unavailable(error.0))
     }
 
-    /// The active policy is another one now.
+    /// The active policy is another one now, or there is one or none: the next round asks it in a session of its own.
     pub async fn policy_changed(&self) {
         // A controller that has stopped has no policy to change.
         let _ = self.inner.commands.send(Command::PolicyChanged).await;
     }
 
-    /// Stops deciding, ends running tasks, and returns when what was decided is stored. Jobs and their tunnels are
-    /// not ended: they are rows, and go on with the next start.
+    /// Resolves when the controller ended without having been stopped, to the reason: something in it broke. By then
+    /// everything of it has ended; whoever asks it is refused. Never resolves otherwise.
+    pub fn ended(&self) -> impl Future<Output = String> + Send + 'static {
+        let mut ended = self.inner.ended.clone();
+        async move {
+            let reason = match ended.wait_for(Option::is_some).await {
+                Ok(reason) => reason.clone(),
+                Err(_) => None,
+            };
+            match reason {
+                Some(reason) => reason,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Stops deciding, ends running tasks and records them as cancelled, and returns when that is stored. What their
+    /// workers call for next is queued for the next start. Jobs and their tunnels are not ended: they are rows, and go
+    /// on with the next start.
     pub async fn stop(&self) {
         let (done, stopped) = oneshot::channel();
         if self.inner.commands.send(Command::Stop { done }).await.is_ok() {

@@ -4,9 +4,11 @@
 //! events, effects and answers on as one batch. The store group-commits while the next turn is already deciding.
 
 mod events;
+mod plugins;
 mod recovery;
 mod requests;
 mod rounds;
+mod stop;
 mod tasks;
 mod turn;
 mod why;
@@ -22,7 +24,7 @@ use grove_domain::id::{RequestId, TaskId};
 use grove_domain::matching::{Matcher, Round};
 use grove_domain::moment::{SignedDuration, Timestamp, after};
 use grove_domain::{request, worker};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::command::Command;
@@ -37,7 +39,9 @@ use crate::publisher::{InFlight, Publisher, Sealed};
 use crate::refusal::Refused;
 use crate::runner::{Runner, TaskResult, Tools};
 use crate::settings::Settings;
+use crate::supervisor::{Part, Running, Supervisor};
 use crate::timers::{Due, Timers};
+use stop::LastWords;
 use turn::Turn;
 
 /// Commands that may wait for the dispatcher; callers beyond it wait to hand theirs in.
@@ -52,6 +56,9 @@ const DUE: usize = 1024;
 const TICK: SignedDuration = SignedDuration::from_secs(60);
 /// Between attempts to reach a store that refuses.
 const STORE_RETRY: Duration = Duration::from_millis(500);
+
+/// Beyond the longest clean-up, tasks of a controller that broke may take so long to end.
+const LAST_TASKS: Duration = Duration::from_secs(5);
 
 /// Makes task ids: the time goes in, randomness is its own.
 pub type NewTaskId = Box<dyn FnMut(Timestamp) -> TaskId + Send>;
@@ -109,7 +116,8 @@ impl Controller {
             in_flight: in_flight.clone(),
             sealed: sealed_in,
             questions: questions_in,
-            has_policy: !parts.policies.name().is_empty(),
+            has_policy: false,
+            policies: parts.policies.clone(),
             trouble: trouble.clone(),
             farm: Farm::default(),
             matcher: Matcher::new(),
@@ -126,13 +134,14 @@ impl Controller {
         let publisher = Publisher {
             view: view.clone(),
             feed: feed.clone(),
-            runner,
+            runner: runner.clone(),
             live: live.clone(),
             in_flight,
             commands: commands.downgrade(),
         };
-        tokio::spawn(publisher.run(sealed_out));
-        tokio::spawn(session::run(parts.policies, questions_out, commands.downgrade()));
+        let mut running = Running::default();
+        running.add(Part::Publisher, publisher.run(sealed_out));
+        running.add(Part::PolicySession, session::run(parts.policies, questions_out, commands.downgrade()));
         dispatcher.take_up(loaded).await;
         // Whoever starts a controller finds it on its feet: the first turn is stored and published.
         let (up, is_up) = oneshot::channel();
@@ -146,7 +155,10 @@ impl Controller {
             Ok(Err(refused)) => return Err(StoreError(refused.to_string())),
             Err(_) => return Err(StoreError("the store went away while the farm was loaded".to_owned())),
         }
-        tokio::spawn(dispatcher.run(inbox));
+        running.add(Part::Dispatcher, dispatcher.run(inbox));
+        let (tell, ended) = watch::channel(None);
+        let patience = settings.timeouts.cleanup.saturating_add(LAST_TASKS);
+        tokio::spawn(Supervisor { running, runner, patience, trouble: trouble.clone(), tell }.run());
         let inner = Inner {
             commands,
             view,
@@ -157,6 +169,7 @@ impl Controller {
             clock: parts.clock,
             settings,
             trouble,
+            ended,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -173,6 +186,7 @@ struct Dispatcher {
     in_flight: Arc<InFlight>,
     sealed: mpsc::UnboundedSender<Sealed>,
     questions: mpsc::Sender<Question>,
+    policies: Arc<dyn Policies>,
     /// Else the built-in rule decides alone.
     has_policy: bool,
     trouble: Arc<ArcSwap<Option<String>>>,
@@ -209,6 +223,9 @@ struct PolicyState {
     round: Option<Round>,
     /// Questions asked so far: the number of the latest.
     asked: u64,
+    /// How often it became another, and which of them the latest question went to.
+    changes: u64,
+    asked_of: u64,
     /// Policy failures since the last success, and when to try again.
     failures: u32,
     retry_at: Option<Timestamp>,
@@ -217,17 +234,14 @@ struct PolicyState {
     waits: HashMap<RequestId, Wait>,
 }
 
-/// The controller is to stop: who wants to know when it has.
-type Stop = Option<oneshot::Sender<()>>;
-
 impl Dispatcher {
     async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
-        let stop = self.turns(&mut inbox).await;
-        self.stop(inbox, stop).await;
+        let last = self.turns(&mut inbox).await;
+        self.stop(inbox, last).await;
     }
 
     /// Turn after turn, until somebody says stop or nobody is left who could ask for anything.
-    async fn turns(&mut self, inbox: &mut mpsc::Receiver<Command>) -> Stop {
+    async fn turns(&mut self, inbox: &mut mpsc::Receiver<Command>) -> LastWords {
         let mut taken = Vec::with_capacity(TURN);
         loop {
             let busy = self.in_flight.count() >= IN_FLIGHT;
@@ -241,16 +255,21 @@ impl Dispatcher {
             tokio::select! {
                 biased;
                 () = in_flight.changed(), if busy && !self.turn.is_empty() => {}
-                count = inbox.recv_many(&mut taken, TURN), if !full => if count == 0 { return None },
+                count = inbox.recv_many(&mut taken, TURN), if !full => if count == 0 {
+                    return LastWords::default();
+                },
                 () = tokio::time::sleep(until_due), if !full => {}
             }
             self.due();
-            for command in taken.drain(..) {
+            let mut commands = taken.drain(..);
+            while let Some(command) = commands.next() {
                 match command {
-                    Command::Stop { done } => return Some(done),
+                    Command::Stop { .. } => {
+                        return std::iter::once(command).chain(commands).collect();
+                    }
                     Command::CommitFailed { epoch, error } => {
                         if let ControlFlow::Break(stop) = self.start_over(epoch, error, inbox).await {
-                            return stop;
+                            return stop.into_iter().chain(commands).collect();
                         }
                     }
                     command => self.decide(command),
@@ -299,6 +318,14 @@ impl Dispatcher {
                 let answer = self.why(request);
                 self.answer(answer, reply);
             }
+            Command::MovePlugin { actor, name, event, expected, reply } => {
+                let answer = self.move_plugin(&actor, &name, event, expected);
+                self.answer(answer, reply);
+            }
+            Command::PluginRefused { actor, name, reason, reply } => {
+                self.plugin_refused(&actor, name, reason);
+                self.answer(Ok(()), reply);
+            }
             Command::PolicyChanged => self.policy_changed(),
             Command::TaskEnded(result) => self.task_ended(*result),
             Command::Planned(planned) => self.planned(*planned),
@@ -329,6 +356,7 @@ impl Dispatcher {
                 Some(Due::Timeout(id)) => self.request_due(id, request::Event::TimeoutDue),
                 Some(Due::Heartbeat(id)) => self.heartbeat_due(id, now),
                 Some(Due::Check(id)) => self.worker_due(id, worker::Event::CheckDue),
+                Some(Due::Probation(name)) => self.probation_due(&name),
                 Some(Due::Policy) => self.matcher.wake(),
                 Some(Due::Tick) => self.tick(),
             }
@@ -389,26 +417,6 @@ impl Dispatcher {
         self.seal();
         while self.in_flight.count() > 0 {
             self.in_flight.changed().await;
-        }
-    }
-
-    async fn stop(mut self, mut inbox: mpsc::Receiver<Command>, stop: Stop) {
-        inbox.close();
-        // Rows say what was under way: the next start takes it up.
-        let runner = self.runner.clone();
-        let stopping = runner.stop();
-        tokio::pin!(stopping);
-        loop {
-            // Senders that wait for room must not hold up the end of their tasks.
-            tokio::select! {
-                () = &mut stopping => break,
-                Some(_) = inbox.recv() => {}
-            }
-        }
-        self.drain().await;
-        if let Some(done) = stop {
-            // The caller may have given up waiting.
-            let _ = done.send(());
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use grove_domain::id::{RequestId, TaskId, WorkerId};
+use grove_domain::plugin::{Digest, Plugin, PluginKind, PluginVersion};
 use grove_domain::request::{self, Priority, Request};
 use grove_domain::task::Task;
 use grove_domain::worker::Worker;
@@ -16,6 +17,8 @@ pub struct Farm {
     /// Waiting requests of each priority as (place, number), ascending.
     queue: [imbl::Vector<(u64, RequestId)>; Priority::MAX as usize],
     tasks: imbl::HashMap<TaskId, Arc<Task>>,
+    plugins: imbl::OrdMap<String, Arc<Plugin>>,
+    plugin_versions: imbl::OrdMap<(String, Digest), Arc<PluginVersion>>,
     last_event: u64,
 }
 
@@ -76,6 +79,33 @@ impl Farm {
         &self.tasks
     }
 
+    /// Plugins by name.
+    pub fn plugins(&self) -> &imbl::OrdMap<String, Arc<Plugin>> {
+        &self.plugins
+    }
+
+    /// One plugin.
+    pub fn plugin(&self, name: &str) -> Option<&Arc<Plugin>> {
+        self.plugins.get(name)
+    }
+
+    /// The policy that is enabled; none = the built-in rule decides.
+    pub fn policy(&self) -> Option<&Arc<Plugin>> {
+        self.plugins.values().find(|plugin| plugin.kind == PluginKind::Policy && plugin.enabled)
+    }
+
+    /// Installed versions by name and digest.
+    pub fn plugin_versions(&self) -> &imbl::OrdMap<(String, Digest), Arc<PluginVersion>> {
+        &self.plugin_versions
+    }
+
+    /// Installed versions of one plugin, by digest.
+    pub fn versions_of(&self, name: &str) -> impl Iterator<Item = &Arc<PluginVersion>> {
+        let first = (name.to_owned(), Digest::new([0; Digest::BYTES]));
+        let last = (name.to_owned(), Digest::new([u8::MAX; Digest::BYTES]));
+        self.plugin_versions.range(first..=last).map(|(_, version)| version)
+    }
+
     /// The last event of this snapshot.
     pub fn last_event(&self) -> u64 {
         self.last_event
@@ -91,6 +121,22 @@ impl Farm {
 
     pub(crate) fn remove_worker(&mut self, id: WorkerId) {
         self.workers.remove(&id);
+    }
+
+    pub(crate) fn put_plugin(&mut self, plugin: Arc<Plugin>) {
+        self.plugins.insert(plugin.name.clone(), plugin);
+    }
+
+    pub(crate) fn remove_plugin(&mut self, name: &str) {
+        self.plugins.remove(name);
+    }
+
+    pub(crate) fn put_version(&mut self, version: Arc<PluginVersion>) {
+        self.plugin_versions.insert((version.name.clone(), version.digest), version);
+    }
+
+    pub(crate) fn remove_version(&mut self, name: &str, digest: Digest) {
+        self.plugin_versions.remove(&(name.to_owned(), digest));
     }
 
     pub(crate) fn put_task(&mut self, task: Arc<Task>) {

@@ -34,6 +34,7 @@ mod live;
 mod matching;
 mod publisher;
 mod runner;
+mod supervisor;
 mod timers;
 
 pub use feed::Feed;

@@ -70,6 +70,11 @@ impl LiveTasks {
         self.tasks.lock().retain(|task, _| keep(*task));
     }
 
+    /// Whether the task was taken up, and is not forgotten yet.
+    pub(crate) fn has_begun(&self, task: TaskId) -> bool {
+        self.tasks.lock().contains_key(&task)
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.tasks.lock().len()
     }

@@ -11,6 +11,7 @@ use grove_domain::event::Event;
 pub use grove_domain::history::{EventQuery, TaskQuery};
 use grove_domain::id::{RequestId, TaskId, WorkerId};
 use grove_domain::moment::Timestamp;
+use grove_domain::plugin::Digest;
 use grove_domain::request::Request;
 use grove_domain::task::Task;
 use grove_domain::worker::{Access, Failure, Health, Worker};
@@ -46,10 +47,23 @@ pub struct StoreError(pub String);
 pub trait Drivers: Send + Sync + 'static {
     /// Names of the drivers there are, sorted.
     fn names(&self) -> Vec<String>;
-    /// Whether the driver takes this configuration (JSON text); otherwise its words why not.
-    fn validate(&self, driver: &str, config: &str) -> BoxFuture<'static, Result<(), String>>;
-    /// Begins work on one worker: one fresh instance for all calls of one task.
-    fn start(&self, driver: &str, target: Target, watch: Arc<dyn Watch>) -> Result<Box<dyn Driver>, Failure>;
+    /// Whether this version of the driver takes this configuration (JSON text); otherwise its words why not. Without a
+    /// version: the one that is there.
+    fn validate(
+        &self,
+        driver: &str,
+        version: Option<&Digest>,
+        config: &str,
+    ) -> BoxFuture<'static, Result<(), String>>;
+    /// Begins work on one worker, on this version: one fresh instance for all calls of one task. Without a version: on
+    /// the one that is there.
+    fn start(
+        &self,
+        driver: &str,
+        version: Option<&Digest>,
+        target: Target,
+        watch: Arc<dyn Watch>,
+    ) -> Result<Box<dyn Driver>, Failure>;
 }
 
 /// The worker as its driver sees it.
@@ -192,8 +206,10 @@ pub trait Tunnels: Send + Sync + 'static {
 /// Policies: who gets which board.
 pub trait Policies: Send + Sync + 'static {
     /// The active policy's name, for events and reasons: also of one that cannot be opened. Empty: there is none, and
-    /// none is ever opened.
+    /// none is opened. Asked anew for every session, and whenever the controller is told that the policy changed.
     fn name(&self) -> String;
+    /// The version that [`Self::open`] would open, where it is known: asked just before.
+    fn version(&self) -> Option<Digest>;
     /// Opens a session of the active policy; its state begins empty.
     fn open(&self) -> BoxFuture<'static, Result<Box<dyn Policy>, String>>;
 }

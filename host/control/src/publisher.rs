@@ -1,4 +1,4 @@
-//! Makes committed decisions known, in order: snapshot, then effects, answers and events.
+//! Makes committed decisions known, in order: snapshot, then events, effects and answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -111,6 +111,8 @@ impl Publisher {
 
     fn publish(&self, farm: Farm, effects: Vec<Effect>, answers: Vec<Answer>, events: Vec<Event>) {
         self.view.store(Arc::new(farm));
+        // Before the effects: a thousand tasks that begin at once must not keep people from hearing of it.
+        self.feed.publish(events);
         for effect in effects {
             match effect {
                 Effect::Start(start) => self.runner.start(*start),
@@ -128,6 +130,5 @@ impl Publisher {
         for answer in answers {
             answer(Ok(()));
         }
-        self.feed.publish(events);
     }
 }

@@ -1,5 +1,6 @@
 //! Why the controller did not do what it was asked. Nothing changed then.
 
+use grove_domain::plugin::{self, Digest};
 use grove_domain::{request, worker};
 
 /// A refusal. Its text is fit for the user who asked.
@@ -14,6 +15,23 @@ pub enum Refused {
     /// No such task, or it is no longer kept.
     #[error("no task has this id")]
     NoSuchTask,
+    /// No such plugin.
+    #[error("no plugin is named {0:?}: install it first")]
+    NoSuchPlugin(String),
+    /// The plugin is there, but not in this version.
+    #[error("plugin {plugin:?} has no version {} here: install it first", digest.short())]
+    NoSuchVersion {
+        /// Which plugin.
+        plugin: String,
+        /// Which version.
+        digest: Digest,
+    },
+    /// The driver is there, and disabled.
+    #[error("driver {0:?} is disabled; enable it first: grove plugin enable {0}")]
+    DriverDisabled(String),
+    /// The plugin machine refused.
+    #[error(transparent)]
+    Plugin(#[from] plugin::Refusal),
     /// The worker machine refused.
     #[error(transparent)]
     Worker(#[from] worker::Refusal),

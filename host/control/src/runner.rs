@@ -32,6 +32,8 @@ pub(crate) struct Start {
     pub(crate) worker: Arc<Worker>,
     /// The request that a job is opened for.
     pub(crate) request: Option<Arc<Request>>,
+    /// Why its driver may not run.
+    pub(crate) refused: Option<String>,
 }
 
 /// What became of a task.
@@ -171,6 +173,8 @@ impl Runner {
             };
             match result {
                 Some(result) => runner.report(worker, result).await,
+                // Who stops everything writes down first what it reported.
+                None if runner.inner.stop.is_cancelled() => {}
                 None => runner.inner.tools.live.forget(running),
             }
             runner.ended(worker);

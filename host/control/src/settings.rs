@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use grove_domain::moment::SignedDuration;
+use grove_domain::plugin;
 use grove_domain::request::Bounds;
 use grove_domain::task::TaskKind;
 use grove_domain::worker::Rules;
@@ -18,6 +19,8 @@ pub struct Settings {
     pub bounds: Bounds,
     /// Rules on failed workers.
     pub rules: Rules,
+    /// Rules on versions of plugins that replace others.
+    pub plugin_rules: plugin::Rules,
     /// An idle worker is checked this long after its last check.
     pub check_interval: SignedDuration,
     /// Before a job is opened, the board is checked when its last check is older than this.
@@ -41,6 +44,7 @@ impl Default for Settings {
             job_length_max: SignedDuration::from_hours(24 * 7),
             bounds: Bounds::default(),
             rules: Rules::default(),
+            plugin_rules: plugin::Rules::default(),
             check_interval: SignedDuration::from_mins(5),
             check_max_age: SignedDuration::from_secs(60),
             timeouts: Timeouts::default(),
@@ -100,11 +104,13 @@ pub struct Caps {
     pub live_requests: usize,
     /// Requests named to the policy in one round.
     pub demands_per_round: usize,
+    /// Installed versions of plugins, all together.
+    pub plugin_versions: usize,
 }
 
 impl Default for Caps {
     fn default() -> Self {
-        Self { workers: 100_000, live_requests: 1_000_000, demands_per_round: 4096 }
+        Self { workers: 100_000, live_requests: 1_000_000, demands_per_round: 4096, plugin_versions: 1000 }
     }
 }
 

@@ -1,14 +1,16 @@
 //! When something becomes due: an ordered index derived from rows, never the truth itself.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use grove_domain::id::{RequestId, WorkerId};
 use grove_domain::moment::{SignedDuration, Timestamp, after};
+use grove_domain::plugin::Plugin;
 use grove_domain::request::{self, Request};
 use grove_domain::worker::{self, Worker};
 
 /// What is due.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Due {
     /// A request may be matched from now on.
     Valid(RequestId),
@@ -20,6 +22,8 @@ pub(crate) enum Due {
     Heartbeat(RequestId),
     /// A worker is to be looked at.
     Check(WorkerId),
+    /// A plugin's probation is over.
+    Probation(Arc<str>),
     /// The policy asked to be woken, or may be tried again.
     Policy,
     /// Housekeeping.
@@ -65,6 +69,10 @@ impl Timers {
         self.replace(before.map(due), now.map(due));
     }
 
+    pub(crate) fn replace_plugin(&mut self, before: Option<&Plugin>, now: Option<&Plugin>) {
+        self.replace(before.map(of_plugin), now.map(of_plugin));
+    }
+
     fn replace<const N: usize>(&mut self, before: Option<Times<N>>, now: Option<Times<N>>) {
         for (at, due) in before.into_iter().flatten().flatten() {
             self.remove(at, due);
@@ -86,6 +94,10 @@ fn of_request(request: &Request) -> Times<2> {
         (request::State::InProgress, Some(job)) => [Some((job.timeout, Due::Timeout(id))), None],
         _ => [None, None],
     }
+}
+
+fn of_plugin(plugin: &Plugin) -> Times<1> {
+    [plugin.probation_ends().map(|at| (at, Due::Probation(plugin.name.as_str().into())))]
 }
 
 fn of_worker(worker: &Worker, check_interval: SignedDuration) -> Times<1> {

@@ -37,5 +37,13 @@ mod recovery;
 mod store_trouble;
 
 #[cfg(test)]
+#[path = "controller/plugins.rs"]
+mod plugins;
+
+#[cfg(test)]
+#[path = "controller/stopping.rs"]
+mod stopping;
+
+#[cfg(test)]
 #[path = "controller/simulation.rs"]
 mod simulation;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::event::Event;
 use crate::id::{RequestId, TaskId, WorkerId};
+use crate::plugin::{Digest, Plugin, PluginVersion};
 use crate::request::Request;
 use crate::task::Task;
 use crate::worker::Worker;
@@ -23,6 +24,16 @@ pub enum Change {
     PutTask(Arc<Task>),
     /// Remove an ended task whose time of being kept is over.
     RemoveTask(TaskId),
+    /// Write this plugin.
+    PutPlugin(Arc<Plugin>),
+    /// Remove this plugin, whose last version goes with it.
+    RemovePlugin(String),
+    /// Write this version of a plugin, once.
+    PutPluginVersion(Arc<PluginVersion>),
+    /// Remove this version of a plugin.
+    RemovePluginVersion(String, Digest),
+    /// The controller stops, and no live task has begun: the next load says so, once.
+    Stopped,
 }
 
 /// What is committed as one.
@@ -47,6 +58,12 @@ pub struct Loaded {
     pub requests: Vec<Request>,
     /// Tasks that have not ended.
     pub live_tasks: Vec<Task>,
+    /// Every plugin, by name.
+    pub plugins: Vec<Plugin>,
+    /// Every installed version, by name and digest.
+    pub plugin_versions: Vec<PluginVersion>,
+    /// The controller before stopped by itself: none of the live tasks has begun.
+    pub stopped: bool,
     /// The highest request number ever given; 0 = none.
     pub last_request: u64,
     /// The highest place in a queue ever given; 0 = none.

@@ -18,6 +18,8 @@ pub mod worker;
 
 pub mod request;
 
+pub mod plugin;
+
 pub mod matching;
 
 pub mod event;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::id::{RequestId, TaskId, WorkerId};
 use crate::moment::{SignedDuration, Timestamp};
+use crate::plugin::Digest;
 
 /// What a task does. Each kind says by itself what its worker's state must be and what its end means.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -54,6 +55,8 @@ pub struct TaskSpec {
     pub request: Option<RequestId>,
     /// Name of the driver.
     pub driver: String,
+    /// Version of the driver that it is to run on; none where none is known.
+    pub driver_version: Option<Digest>,
     /// Longest time from start to end.
     pub timeout: SignedDuration,
     /// When it was queued.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::capability::{Capabilities, Map};
 use crate::id::{RequestId, TaskId, WorkerId};
 use crate::moment::Timestamp;
+use crate::plugin::Digest;
 use crate::task::TaskKind;
 
 /// State of a worker.
@@ -129,6 +130,8 @@ pub struct Worker {
     pub host: Option<String>,
     /// The admin's remarks.
     pub notes: Option<String>,
+    /// Version of its driver that the admin pinned it to; none = the driver's active one.
+    pub driver_version: Option<Digest>,
     /// Result of the last check.
     pub health: Health,
     /// How users reach it; none until it was prepared.
@@ -160,6 +163,7 @@ impl Worker {
             groups: None,
             host: None,
             notes: None,
+            driver_version: None,
             health: Health { ok: true, checked_at: None, note: String::new() },
             access: None,
             occupation: None,
@@ -193,6 +197,9 @@ impl Worker {
         if let Some(notes) = edit.notes {
             worker.notes = notes;
         }
+        if let Some(version) = edit.driver_version {
+            worker.driver_version = version;
+        }
         if worker != *self {
             worker.revision += 1;
         }
@@ -211,4 +218,6 @@ pub struct Edit {
     pub host: Option<Option<String>>,
     /// New remarks.
     pub notes: Option<Option<String>>,
+    /// New pin: a version of its driver. Takes effect with the next task.
+    pub driver_version: Option<Option<Digest>>,
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::serve::config::Config;
-use crate::serve::house::House;
+use crate::serve::house::{House, Port};
 use crate::serve::{self, log_to_stderr, runtime, stop_on_signal};
 
 /// Run a farm of small boards on this machine, to try Grove on
@@ -60,9 +60,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
         let stop = stop_on_signal()?;
         let farm = Farm::start(&config, boards).await?;
-        let house = House::build(&config).await?;
-        let address = house.address();
-        let serving = tokio::spawn(house.serve(stop.clone()));
+        let house = House::start(config, Port::MustBeFree).await?;
+        let address = house.ready().await?;
+        let serving = tokio::spawn(house.run(stop.clone()));
         let set_up = farm.set_up(address, requests, &stop).await;
         if set_up.is_err() {
             stop.cancel();

@@ -4,6 +4,7 @@ mod adapters;
 pub(crate) mod config;
 pub(crate) mod house;
 mod plugins;
+mod services;
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
 use config::Config;
-use house::House;
+use house::{House, Port};
 
 /// Run the controller
 #[derive(Debug, clap::Args)]
@@ -67,9 +68,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     log_to_stderr();
     runtime()?.block_on(async {
         let stop = stop_on_signal()?;
-        let house = House::build(&config).await?;
-        say_ready(house.address())?;
-        house.serve(stop).await?;
+        let house = House::start(config, Port::IsWaitedFor).await?;
+        tokio::select! {
+            ready = house.ready() => say_ready(ready?)?,
+            () = stop.cancelled() => {}
+        }
+        house.run(stop).await?;
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Config, Engine, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
 
 use crate::cache::{CodeCache, digest};
 use crate::driver::{DriverPlugin, DriverStore, driver_linker};
@@ -20,6 +20,9 @@ use crate::ticker::Ticker;
 
 /// Most memory that any instance in the pool can have, whatever is granted.
 const POOL_MEMORY: usize = 256 << 20;
+
+/// Most bytes of a memory or table that stay with its slot between instances.
+const KEPT_PAGES: usize = 256 << 10;
 
 /// How the runtime is set up.
 #[derive(Debug)]
@@ -293,7 +296,12 @@ fn pooled_config(slots: u32) -> Config {
         .total_stacks(slots)
         .max_unused_warm_slots(50)
         .max_component_instance_size(4 << 20)
-        .max_core_instance_size(4 << 20);
+        .max_core_instance_size(4 << 20)
+        // Giving pages back to the kernel after each call, to take them again for the next, costs more than the calls
+        // of most drivers: the few that a guest has touched are cleared in place instead.
+        .linear_memory_keep_resident(KEPT_PAGES)
+        .table_keep_resident(KEPT_PAGES)
+        .pagemap_scan(Enabled::Auto);
     let mut config = Config::new();
     config.epoch_interruption(true).allocation_strategy(pool);
     config.max_wasm_stack(512 << 10).async_stack_size(2 << 20);

@@ -33,7 +33,7 @@ mod reader;
 pub use reader::MAX_PAGE;
 
 mod open;
-pub use open::Settings;
+pub use open::{DATABASE, Settings};
 
 mod store;
 pub use store::Store;

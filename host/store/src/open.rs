@@ -12,7 +12,7 @@ use crate::error::{OpenError, StoreError};
 use crate::schema;
 
 /// The database in the state folder.
-const DATABASE: &str = "grove.db";
+pub const DATABASE: &str = "grove.db";
 /// Locked as long as a process uses the folder.
 const LOCK: &str = "grove.lock";
 /// Pages of the log that are copied into the database at once: fewer fsyncs than SQLite's own 1000.

@@ -1,11 +1,13 @@
 //! Entities as rows. Each table has one list of columns; its entity is bound and read in that order.
 
 mod event;
+mod plugin;
 mod request;
 mod task;
 mod worker;
 
 pub(crate) use event::{event, put_event};
+pub(crate) use plugin::{INSERT_VERSION, SELECT_VERSIONS, Sha, plugin, put_plugin, put_version, version};
 pub(crate) use request::{put_request, request};
 pub(crate) use task::{put_task, task};
 pub(crate) use worker::{put_worker, worker};
@@ -31,6 +33,7 @@ pub(crate) struct Table {
 pub(crate) static WORKERS: LazyLock<Table> = LazyLock::new(worker::table);
 pub(crate) static REQUESTS: LazyLock<Table> = LazyLock::new(request::table);
 pub(crate) static TASKS: LazyLock<Table> = LazyLock::new(task::table);
+pub(crate) static PLUGINS: LazyLock<Table> = LazyLock::new(plugin::table);
 
 impl Table {
     /// `written` columns are set by every write, the last of them is the revision; `fixed` ones are set by the first
@@ -39,9 +42,10 @@ impl Table {
         let columns = [written, fixed].concat();
         let (list, marks) = (columns.join(", "), vec!["?"; columns.len()].join(", "));
         let sets: Vec<String> = written.iter().map(|column| format!("{column} = ?")).collect();
+        let identity = fixed.first().copied().unwrap_or("id");
         Self {
             insert: format!("INSERT INTO {name} ({list}) VALUES ({marks})"),
-            update: format!("UPDATE {name} SET {} WHERE id = ? AND revision = ?", sets.join(", ")),
+            update: format!("UPDATE {name} SET {} WHERE {identity} = ? AND revision = ?", sets.join(", ")),
             select: format!("SELECT {list} FROM {name}"),
         }
     }
@@ -156,9 +160,10 @@ impl<'a> Cells<'a> {
     fn wrong_at(&self, column: usize, problem: impl ToString) -> StoreError {
         let statement: &Statement<'_> = self.row.as_ref();
         let column = statement.column_name(column).unwrap_or("?").to_owned();
-        let identity = ["id", "seq"].into_iter().find_map(|name| self.row.get::<_, Value>(name).ok());
+        let identity = ["id", "seq", "name"].into_iter().find_map(|name| self.row.get::<_, Value>(name).ok());
         let identity = match identity {
             Some(Value::Integer(number)) => number.to_string(),
+            Some(Value::Text(name)) => name,
             Some(Value::Blob(bytes)) => match Uuid::from_slice(&bytes) {
                 Ok(id) => id.hyphenated().to_string(),
                 Err(_) => format!("{bytes:02x?}"),

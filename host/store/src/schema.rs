@@ -1,10 +1,11 @@
 //! The tables, and how an older store becomes a newer one.
 //!
 //! Instants are RFC 3339 text in UTC with nine decimals: exact over the whole range of instants, readable in any SQLite
-//! shell, and in the order of time for the years 0 to 9999. Identities of workers and tasks are 16 bytes.
+//! shell, and in the order of time for the years 0 to 9999. Identities of workers and tasks are 16 bytes, digests 32.
 //!
 //! The constraints restate what must never be (named, because their names are what a refusal shows). That a request
-//! holds only a worker that holds it, too, is a foreign key checked at the end of each transaction.
+//! holds only a worker that holds it, too, and that a plugin uses only what is installed, are foreign keys checked at the
+//! end of each transaction.
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -12,7 +13,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION: i32 = 0x4772_6f76;
 
 /// `MIGRATIONS[n]` leads from schema n to n + 1. Released entries never change.
-const MIGRATIONS: &[&str] = &[FIRST];
+const MIGRATIONS: &[&str] = &[FIRST, PLUGINS];
 
 /// The schema that this version writes.
 pub(crate) fn newest() -> u32 {
@@ -172,5 +173,65 @@ CREATE INDEX events_by_kind ON events (kind, seq);
 CREATE TRIGGER events_are_written_once BEFORE UPDATE ON events
 BEGIN
     SELECT RAISE(ABORT, 'CHECK constraint failed: events_are_written_once');
+END;
+";
+
+const PLUGINS: &str = "
+ALTER TABLE farm ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0; -- whether the last controller stopped by itself
+ALTER TABLE workers ADD COLUMN driver_version BLOB CONSTRAINT pin_is_a_digest CHECK (length(driver_version) = 32);
+ALTER TABLE tasks ADD COLUMN driver_version BLOB CONSTRAINT task_has_a_digest CHECK (length(driver_version) = 32);
+CREATE INDEX pinned_workers ON workers (driver, driver_version) WHERE driver_version IS NOT NULL;
+
+CREATE TABLE plugins (
+    enabled            INTEGER NOT NULL,
+    active             BLOB,
+    previous           BLOB,
+    since              TEXT NOT NULL,
+    probation_until    TEXT,
+    probation_outcomes INTEGER,
+    probation_failures INTEGER,
+    trouble            TEXT,
+    revision           INTEGER NOT NULL,
+    name               TEXT PRIMARY KEY,
+    kind               TEXT NOT NULL,
+
+    CONSTRAINT plugin_kind CHECK (kind IN ('policy', 'driver', 'inspector')),
+    CONSTRAINT enabled_plugin_has_version CHECK (NOT enabled OR active IS NOT NULL),
+    CONSTRAINT previous_version_is_another CHECK (previous IS NULL OR active IS NULL OR previous <> active),
+    CONSTRAINT probation_is_whole CHECK ((probation_until IS NULL) = (probation_outcomes IS NULL)
+        AND (probation_until IS NULL) = (probation_failures IS NULL)),
+    CONSTRAINT probation_has_two_versions CHECK (probation_until IS NULL
+        OR active IS NOT NULL AND previous IS NOT NULL),
+    CONSTRAINT plugin_counts CHECK (revision >= 1 AND probation_failures BETWEEN 0 AND probation_outcomes),
+    CONSTRAINT active_version_is_installed FOREIGN KEY (name, active) REFERENCES plugin_versions (name, digest)
+        DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT previous_version_is_installed FOREIGN KEY (name, previous) REFERENCES plugin_versions (name, digest)
+        DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE UNIQUE INDEX one_policy_is_enabled ON plugins (kind) WHERE kind = 'policy' AND enabled;
+
+CREATE TABLE plugin_versions (
+    name      TEXT NOT NULL,
+    digest    BLOB NOT NULL,
+    kind      TEXT NOT NULL,
+    version   TEXT NOT NULL,
+    manifest  TEXT NOT NULL, -- TOML, as it was given
+    origin    TEXT NOT NULL,
+    installed TEXT NOT NULL,
+
+    PRIMARY KEY (name, digest),
+    CONSTRAINT version_kind CHECK (kind IN ('policy', 'driver', 'inspector')),
+    CONSTRAINT version_origin CHECK (origin IN ('built_in', 'folder', 'installed')),
+    CONSTRAINT version_has_a_digest CHECK (length(digest) = 32),
+    CONSTRAINT version_has_plugin FOREIGN KEY (name) REFERENCES plugins (name) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE TRIGGER versions_are_written_once BEFORE UPDATE ON plugin_versions
+BEGIN
+    SELECT RAISE(ABORT, 'CHECK constraint failed: versions_are_written_once');
+END;
+CREATE TRIGGER pinned_version_stays BEFORE DELETE ON plugin_versions
+WHEN EXISTS (SELECT 1 FROM workers WHERE driver = OLD.name AND driver_version = OLD.digest)
+BEGIN
+    SELECT RAISE(ABORT, 'CHECK constraint failed: pinned_version_stays');
 END;
 ";

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 
 use crate::error::{CommitError, StoreError};
 use crate::queue::{Done, Queue, Work};
-use crate::rows::{self, Count, REQUESTS, TASKS, WORKERS};
+use crate::rows::{self, Count, PLUGINS, REQUESTS, SELECT_VERSIONS, TASKS, WORKERS};
 
 /// Owns the only connection that writes.
 pub(crate) struct Writer {
@@ -102,8 +102,9 @@ impl Writer {
     fn load(&mut self) -> Result<Loaded, StoreError> {
         self.void = Some("the store could not be loaded".to_owned());
         let connection = &self.connection;
-        let numbers =
-            "UPDATE farm SET epoch = epoch + 1 RETURNING epoch, last_request, last_place, last_event";
+        let stopped: bool = connection.query_row("SELECT stopped FROM farm", [], |row| row.get(0))?;
+        let numbers = "UPDATE farm SET epoch = epoch + 1, stopped = 0
+            RETURNING epoch, last_request, last_place, last_event";
         let (epoch, mut last) = connection.query_row(numbers, [], |row| {
             let number = |column| row.get::<_, Count>(column).map(|count| count.0);
             Ok((number(0)?, Last { request: number(1)?, place: number(2)?, event: number(3)? }))
@@ -114,6 +115,8 @@ impl Writer {
         let requests = all(connection, &format!("{} ORDER BY id", REQUESTS.select()), rows::request)?;
         let live = format!("{} WHERE ended IS NULL ORDER BY id", TASKS.select());
         let live_tasks = all(connection, &live, rows::task)?;
+        let plugins = all(connection, &format!("{} ORDER BY name", PLUGINS.select()), rows::plugin)?;
+        let plugin_versions = all(connection, SELECT_VERSIONS, rows::version)?;
         for request in &requests {
             last.request = last.request.max(request.id.0);
             last.place = last.place.max(request.place);
@@ -126,6 +129,9 @@ impl Writer {
             workers,
             requests,
             live_tasks,
+            plugins,
+            plugin_versions,
+            stopped,
             last_request: last.request,
             last_place: last.place,
             last_event: last.event,

@@ -12,7 +12,8 @@ pub struct LeastCapable;
 impl Policy for LeastCapable {
     fn score(&self, _request: &Request, worker: &Worker) -> Option<Score> {
         let capable = worker.capabilities.len() + worker.groups.len();
-        Some(Score::new(0_i64.saturating_sub_unsigned(capable as u64)).because("least capable"))
+        // No reason: the rule is the same for every board, and words would be most of what a round costs.
+        Some(Score::new(0_i64.saturating_sub_unsigned(capable as u64)))
     }
 
     fn scores_depend_on_request() -> bool {

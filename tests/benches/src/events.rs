@@ -46,7 +46,7 @@ impl Events {
         let (tell, events) = channel();
         std::thread::spawn(move || {
             let mut line = String::new();
-            // Each event is a chunk of its own: the lines between are sizes of chunks.
+            // A chunk holds whole events: the lines between are sizes of chunks.
             while lines.read_line(&mut line).is_ok_and(|length| length > 0) {
                 if let Some(heard) = line.strip_prefix("data: ").and_then(read)
                     && tell.send(heard).is_err()

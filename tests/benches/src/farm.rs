@@ -49,9 +49,6 @@ impl Farm {
         let mut command = Command::new(&program);
         command.arg("serve").arg("--config").arg(&file).arg("--state").arg(state);
         command.args(["--listen", "127.0.0.1:0"]).env("GROVE_LOG", "error");
-        if let Some(plugins) = std::env::var_os("GROVE_BUNDLE") {
-            command.arg("--plugins").arg(plugins);
-        }
         let begin = Instant::now();
         let mut child = command.stdout(Stdio::piped()).spawn().context("failed to start grove")?;
         let mut line = String::new();

@@ -13,6 +13,8 @@ pub(crate) enum Goal {
     RatioAtMost(f64),
     /// Ours - twin is at most this.
     AddedAtMost(f64),
+    /// Only to be known.
+    None,
 }
 
 /// One line.
@@ -49,13 +51,14 @@ impl Table {
         let Line { work, unit, ours, twin, goal, peer } = line;
         let ratio = twin.map(|twin| ours / twin);
         let (met, goal) = match goal {
-            Goal::AtLeast(goal) => (ours >= goal, format!(">= {}", figure(goal))),
-            Goal::AtMost(goal) => (ours <= goal, format!("<= {}", figure(goal))),
-            Goal::RatioAtLeast(goal) => (ratio.is_some_and(|ratio| ratio >= goal), format!(">= {goal}x")),
-            Goal::RatioAtMost(goal) => (ratio.is_some_and(|ratio| ratio <= goal), format!("<= {goal}x")),
+            Goal::AtLeast(goal) => (Some(ours >= goal), format!(">= {}", figure(goal))),
+            Goal::AtMost(goal) => (Some(ours <= goal), format!("<= {}", figure(goal))),
+            Goal::RatioAtLeast(goal) => (ratio.map(|ratio| ratio >= goal), format!(">= {goal}x")),
+            Goal::RatioAtMost(goal) => (ratio.map(|ratio| ratio <= goal), format!("<= {goal}x")),
             Goal::AddedAtMost(goal) => {
-                (twin.is_some_and(|twin| ours - twin <= goal), format!("+ <= {}", figure(goal)))
+                (twin.map(|twin| ours - twin <= goal), format!("+ <= {}", figure(goal)))
             }
+            Goal::None => (None, "-".to_owned()),
         };
         println!(
             "{work:<66} {:>10} {:>10} {:>6} {goal:>12} {peer:>12} {unit:<8} {:>5}  {}",
@@ -63,7 +66,11 @@ impl Table {
             twin.map_or_else(|| "-".to_owned(), figure),
             ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")),
             load_average(),
-            if met { "met" } else { "MISSED" },
+            match met {
+                Some(true) => "met",
+                Some(false) => "MISSED",
+                None => "",
+            },
         );
     }
 }

@@ -152,7 +152,7 @@ pub(super) fn start(
         Some(Terminal { term, size }) => {
             let (pty, pts) = pty_process::open().map_err(io::Error::other)?;
             pty.resize(size).map_err(io::Error::other)?;
-            command.env("TERM", term).env("PS1", format!("{user}@{}:\\w$ ", settings.name));
+            command.env("TERM", term).env("PS1", format!("{user}@{}$ ", settings.name));
             let child = pty_process::Command::from(command).spawn(pts).map_err(io::Error::other)?;
             group = group_of(&child);
             let (from, to) = pty.into_split();

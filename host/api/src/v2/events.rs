@@ -1,7 +1,7 @@
 //! `/api/v2/events`: a page of history, or a stream that goes on from it without gap or double.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use super::input::{Query, Served, bad_query};
 use super::refuse::Refuse;
@@ -27,6 +27,8 @@ use crate::front::Front;
 
 /// Events read from the store at a time.
 const BATCH: usize = 256;
+/// Bytes of a piece of the stream from which on it is sent, though more events may be there already.
+const PIECE: usize = 64 << 10;
 /// A stream that has nothing to say says so this often, so that both ends know that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -104,7 +106,7 @@ fn open(
         last,
         subject,
         kind,
-        ready: VecDeque::new(),
+        ready: String::new(),
         greeted: false,
         _permit: permit,
     };
@@ -128,7 +130,8 @@ struct Stream {
     last: u64,
     subject: Option<Subject>,
     kind: Option<String>,
-    ready: VecDeque<Bytes>,
+    /// To be sent.
+    ready: String,
     greeted: bool,
     _permit: OwnedSemaphorePermit,
 }
@@ -142,8 +145,8 @@ impl Stream {
             return Some(Bytes::from_static(b"retry: 2000\n\n"));
         }
         loop {
-            if let Some(piece) = self.ready.pop_front() {
-                return Some(piece);
+            if !self.ready.is_empty() {
+                return Some(std::mem::take(&mut self.ready).into());
             }
             if self.catching_up {
                 self.catch_up().await?;
@@ -156,9 +159,27 @@ impl Stream {
                 () = stopping.cancelled() => return None,
             };
             match event {
-                Ok(event) => self.tell(&event),
+                Ok(event) => {
+                    self.tell(&event);
+                    self.tell_what_is_there();
+                }
                 Err(RecvError::Lagged(_)) => self.catching_up = true,
                 Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// What came at once is sent at once: a turn for each event would put its listener behind everybody else's work.
+    fn tell_what_is_there(&mut self) {
+        while self.ready.len() < PIECE {
+            match self.live.try_recv() {
+                Ok(event) => self.tell(&event),
+                Err(TryRecvError::Lagged(_)) => {
+                    self.catching_up = true;
+                    return;
+                }
+                // Also when nobody tells any more: the next turn meets that.
+                Err(_) => return,
             }
         }
     }
@@ -190,6 +211,7 @@ impl Stream {
             return;
         }
         let Ok(data) = serde_json::to_string(&show::event(event)) else { return };
-        self.ready.push_back(format!("id: {}\nevent: {}\ndata: {data}\n\n", event.seq, event.kind).into());
+        // Writing to a string cannot fail.
+        let _ = write!(self.ready, "id: {}\nevent: {}\ndata: {data}\n\n", event.seq, event.kind);
     }
 }

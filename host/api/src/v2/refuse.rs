@@ -86,6 +86,12 @@ impl From<Refused> for Refuse {
             Refused::NoSuchTask => {
                 Problem::new(Code::TaskNotFound, detail).hint("list the tasks there are: GET /api/v2/tasks")
             }
+            Refused::DriverDisabled(_) => Problem::new(Code::UnknownDriver, detail)
+                .hint("enable the driver, or use another")
+                .field("driver"),
+            Refused::NoSuchPlugin(_) | Refused::NoSuchVersion { .. } | Refused::Plugin(_) => {
+                Problem::new(Code::InvalidField, detail).hint("look at the plugins there are")
+            }
             Refused::Worker(refusal) => worker_refused(refusal, detail),
             Refused::Request(refusal) => request_refused(refusal, detail),
             Refused::Revision { current } => Problem::new(Code::RevisionMismatch, detail)

@@ -152,6 +152,7 @@ pub(crate) async fn patch(
         capabilities: sent.capabilities.map(Option::unwrap_or_default),
         host: sent.host,
         notes: sent.notes,
+        driver_version: None,
     };
     let worker = app.controller.edit_worker(&app.actor, id, edit, expected).await?;
     Ok(answer(StatusCode::OK, &worker))

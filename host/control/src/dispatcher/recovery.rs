@@ -16,7 +16,7 @@ use grove_domain::worker::{self, Worker};
 use tokio::sync::mpsc;
 
 use super::events::CORE;
-use super::{Dispatcher, STORE_RETRY, Stop, TICK, Turn};
+use super::{Dispatcher, STORE_RETRY, TICK, Turn};
 use crate::command::Command;
 use crate::farm::Farm;
 use crate::matching::told::Told;
@@ -46,6 +46,13 @@ impl Dispatcher {
         if let Some(info) = &self.policy.info {
             self.matcher.set_own_keys(info.own_keys.iter().cloned().collect());
         }
+        self.ask_for_policy();
+        for version in loaded.plugin_versions {
+            self.farm.put_version(Arc::new(version));
+        }
+        for plugin in loaded.plugins {
+            self.index_plugin(None, &Arc::new(plugin));
+        }
         for worker in loaded.workers {
             let worker = Arc::new(worker);
             self.index_worker(None, &worker);
@@ -59,7 +66,7 @@ impl Dispatcher {
             self.farm.put_task(Arc::new(task));
         }
         self.timers.add(after(self.clock.now(), TICK), Due::Tick);
-        self.take_up_tasks();
+        self.take_up_tasks(loaded.stopped);
         self.take_up_requests().await;
         for result in std::mem::take(&mut self.missed) {
             self.task_ended(result);
@@ -113,30 +120,40 @@ impl Dispatcher {
         }
     }
 
-    /// A task that this process does not run any more is begun again, or forgotten when it was a mere look.
-    fn take_up_tasks(&mut self) {
+    /// A task that this process does not run any more is begun again, or forgotten when it was a mere look. After a stop
+    /// none has ever run: they begin now.
+    fn take_up_tasks(&mut self, stopped: bool) {
         let farm = self.farm.clone();
         self.runner.retain(|task| farm.tasks().contains_key(&task));
         self.live.retain(|task| farm.tasks().contains_key(&task));
         let missed: HashSet<TaskId> = self.missed.iter().map(|result| result.task).collect();
-        let mut tasks: Vec<&Arc<Task>> = farm.tasks().values().collect();
+        let mut tasks: Vec<Arc<Task>> = farm.tasks().values().cloned().collect();
         tasks.sort_unstable_by_key(|task| task.id);
         for task in tasks {
             if missed.contains(&task.id) || self.runner.holds(task.spec.worker, task.id) {
                 continue;
             }
-            let lives = self
-                .farm
-                .worker(task.spec.worker)
-                .is_some_and(|worker| worker.task.is_some_and(|(live, _)| live == task.id));
-            if lives
-                && let Err(refused) =
-                    self.apply_worker(CORE, task.spec.worker, worker::Event::Restarted, None)
-            {
-                tracing::error!(task = %task.id, %refused, "a task could not be taken up again");
+            match self.worker_of(&task) {
+                Some(worker) if stopped => self.launch(task, worker),
+                _ => self.begin_again(&task, "the controller started again"),
             }
-            self.end_cancelled(task.id, "the controller started again");
         }
+    }
+
+    /// The worker whose live task this is.
+    fn worker_of(&self, task: &Task) -> Option<Arc<Worker>> {
+        let worker = self.farm.worker(task.spec.worker)?;
+        worker.task.is_some_and(|(live, _)| live == task.id).then(|| worker.clone())
+    }
+
+    /// A task was cut off: it is recorded as cancelled, and what its worker calls for is queued.
+    pub(super) fn begin_again(&mut self, task: &Task, why: &str) {
+        if self.worker_of(task).is_some()
+            && let Err(refused) = self.apply_worker(CORE, task.spec.worker, worker::Event::Restarted, None)
+        {
+            tracing::error!(task = %task.id, %refused, "a task could not be taken up again");
+        }
+        self.end_cancelled(task.id, why);
     }
 
     /// A batch did not reach the disk: everything decided since is void. Whoever waits is told so; then the farm is
@@ -146,7 +163,7 @@ impl Dispatcher {
         epoch: u64,
         error: String,
         inbox: &mut mpsc::Receiver<Command>,
-    ) -> ControlFlow<Stop> {
+    ) -> ControlFlow<Option<Command>> {
         if epoch != self.turn.batch.epoch {
             return ControlFlow::Continue(());
         }
@@ -164,7 +181,7 @@ impl Dispatcher {
                 loaded = &mut loading => break loaded,
                 command = inbox.recv() => match command {
                     None => return ControlFlow::Break(None),
-                    Some(Command::Stop { done }) => return ControlFlow::Break(Some(done)),
+                    Some(stop @ Command::Stop { .. }) => return ControlFlow::Break(Some(stop)),
                     Some(Command::TaskEnded(result)) => self.missed.push(*result),
                     // Callers get a clear answer at once while the store is away.
                     Some(command) => {

@@ -1,6 +1,6 @@
 //! Matching rounds: what is asked of the policy, and what of its answer holds.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use grove_domain::event::Subject;
 use grove_domain::id::{RequestId, WorkerId};
@@ -75,6 +75,7 @@ impl Dispatcher {
         let ask = Ask { now, changes: Vec::new(), candidate_sets: Vec::new(), demands: Vec::new() };
         let question = Question { number: self.policy.asked, fresh: true, ask };
         let asked = self.questions.try_send(question).is_ok();
+        self.policy.asked_of = self.policy.changes;
         if asked {
             self.policy.round = Some(Round::default());
         }
@@ -124,6 +125,7 @@ impl Dispatcher {
             demands: round.demands.iter().map(|demand| (demand.request, demand.set)).collect(),
         };
         self.policy.open = true;
+        self.policy.asked_of = self.policy.changes;
         self.policy.asked += 1;
         let question = Question { number: self.policy.asked, fresh, ask };
         if self.questions.try_send(question).is_err() {
@@ -141,7 +143,16 @@ impl Dispatcher {
             return;
         }
         let Some(round) = self.policy.round.take() else { return };
-        if let Some(info) = planned.info {
+        // Else it speaks for a policy that is active no more.
+        let current = self.policy.asked_of == self.policy.changes;
+        if planned.policy.is_empty() {
+            self.policy.open = false;
+            if current {
+                self.without_a_policy();
+            }
+            return;
+        }
+        if let Some(info) = planned.info.filter(|_| current) {
             self.policy.known = true;
             self.policy_info(info);
         }
@@ -149,24 +160,46 @@ impl Dispatcher {
             // It was only met: the session that it decides in hears everything from the beginning.
             Ok(_) if round.demands.is_empty() => self.policy.open = false,
             Ok(plan) => {
-                self.policy.failures = 0;
-                self.policy.retry_at = None;
+                self.plugin_outcome(&planned.policy, planned.version, None);
+                if current {
+                    self.policy.failures = 0;
+                    self.policy.retry_at = None;
+                }
                 self.take_plan(&planned.policy, &round, plan);
             }
             Err(reason) => {
                 // The demands come back in a round of their own, which the built-in rule decides.
-                self.policy_failed(&planned.policy, &reason);
+                self.policy_failed(&planned.policy, &reason, current);
+                self.plugin_outcome(&planned.policy, planned.version, Some(&reason));
             }
         }
     }
 
     pub(super) fn policy_changed(&mut self) {
+        self.ask_for_policy();
+        self.policy.changes += 1;
         self.policy.known = false;
         self.policy.open = false;
         self.policy.failures = 0;
         self.policy.retry_at = None;
         self.policy.waits.clear();
         self.matcher.wake();
+    }
+
+    /// Whether there is a policy now.
+    pub(super) fn ask_for_policy(&mut self) {
+        self.has_policy = !self.policies.name().is_empty();
+        if !self.has_policy {
+            self.without_a_policy();
+        }
+    }
+
+    /// Nothing is matched by a policy any more: the core filters on everything.
+    fn without_a_policy(&mut self) {
+        self.has_policy = false;
+        if self.policy.info.take().is_some_and(|info| !info.own_keys.is_empty()) {
+            self.matcher.set_own_keys(BTreeSet::new());
+        }
     }
 
     fn policy_info(&mut self, info: Info) {
@@ -176,7 +209,16 @@ impl Dispatcher {
         }
     }
 
-    fn policy_failed(&mut self, policy: &str, reason: &str) {
+    fn policy_failed(&mut self, policy: &str, reason: &str, current: bool) {
+        if current {
+            self.rest_from_policy();
+        }
+        let note = format!("{reason}; the built-in rule decides until it answers again");
+        self.note(CORE, "policy.failed", Subject::Plugin(policy.to_owned()), note);
+    }
+
+    /// It is not asked for a while.
+    fn rest_from_policy(&mut self) {
         let doubled = 1i32 << self.policy.failures.min(16);
         let wait = RETRY_FIRST.checked_mul(doubled).unwrap_or(RETRY_MAX).min(RETRY_MAX);
         self.policy.open = false;
@@ -184,22 +226,25 @@ impl Dispatcher {
         let retry_at = after(self.clock.now(), wait);
         self.policy.retry_at = Some(retry_at);
         self.timers.add(retry_at, Due::Policy);
-        let note = format!("{reason}; the built-in rule decides until it answers again");
-        self.note(CORE, "policy.failed", Subject::Plugin(policy.to_owned()), note);
     }
 
     fn decide_builtin(&mut self, round: &Round) {
         let own_keys = self.policy.info.as_ref().is_some_and(|info| !info.own_keys.is_empty());
         let strict = own_keys.then(|| self.without_policy(round));
         let mut left: HashSet<RequestId> = round.demands.iter().map(|demand| demand.request).collect();
-        self.serve_builtin(strict.as_ref().unwrap_or(round), &mut left);
+        let outdated = self.serve_builtin(strict.as_ref().unwrap_or(round), &mut left);
         for request in left {
             self.matcher.declined(request);
         }
+        // Others were left waiting because these seemed to be taken.
+        for dense in outdated {
+            self.matcher.look_again(dense);
+        }
     }
 
-    /// Serves those of `left` that the built-in rule finds a worker for.
-    fn serve_builtin(&mut self, round: &Round, left: &mut HashSet<RequestId>) {
+    /// Serves those of `left` that the built-in rule finds a worker for; workers that nobody got after all.
+    fn serve_builtin(&mut self, round: &Round, left: &mut HashSet<RequestId>) -> Vec<u32> {
+        let mut outdated = Vec::new();
         for choice in builtin(&self.matcher, round) {
             let assignment = Assignment {
                 request: choice.request,
@@ -207,10 +252,14 @@ impl Dispatcher {
                 score: choice.score,
                 reason: "the least capable worker that fits".to_owned(),
             };
-            if left.contains(&choice.request) && self.assign(CORE, round, assignment).is_ok() {
-                left.remove(&choice.request);
+            if left.contains(&choice.request) {
+                match self.assign(CORE, round, assignment) {
+                    Ok(()) => drop(left.remove(&choice.request)),
+                    Err(_) => outdated.push(choice.worker),
+                }
             }
         }
+        outdated
     }
 
     /// The same round with candidates that satisfy also what the policy would have matched itself. All demands on one

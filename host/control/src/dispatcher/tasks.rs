@@ -11,6 +11,7 @@ use grove_domain::worker::{self, Event, Failure, FailureKind, Outcome, Worker};
 
 use super::Dispatcher;
 use super::events::{CORE, Happened};
+use super::plugins::blame;
 use crate::publisher::Effect;
 use crate::refusal::Refused;
 use crate::runner::{Start, TaskResult};
@@ -28,6 +29,7 @@ impl Dispatcher {
             generation: worker.generation,
             request,
             driver: worker.registration.driver.clone(),
+            driver_version: self.driver_version(worker),
             timeout,
             queued: self.clock.now(),
         };
@@ -40,7 +42,8 @@ impl Dispatcher {
     /// Hands a task to the runner, once this turn is stored.
     pub(super) fn launch(&mut self, task: Arc<Task>, worker: Arc<Worker>) {
         let request = task.spec.request.and_then(|id| self.farm.request(id)).cloned();
-        self.turn.effect(Effect::Start(Box::new(Start { task, worker, request })));
+        let refused = self.driver_disabled(&task.spec.driver).map(|refused| refused.to_string());
+        self.turn.effect(Effect::Start(Box::new(Start { task, worker, request, refused })));
     }
 
     /// A task was superseded: it is recorded as cancelled at once, whenever its driver really ends.
@@ -106,6 +109,7 @@ impl Dispatcher {
         };
         self.turn.effect(Effect::Forget(task.id));
         self.end_task(CORE, &task, phase, error);
+        self.plugin_outcome(&task.spec.driver, task.spec.driver_version, blame(&outcome));
         let request = opened.as_ref().map(|opened| opened.request);
         let event = Event::TaskEnded { task: task.id, generation: task.spec.generation, outcome };
         match self.apply_worker(CORE, task.spec.worker, event, opened) {

@@ -24,6 +24,10 @@ impl Dispatcher {
         edit: Edit,
         expected: Option<u64>,
     ) -> Result<(Arc<Worker>, bool), Refused> {
+        if let Some(disabled) = self.driver_disabled(&registration.driver) {
+            return Err(disabled);
+        }
+        self.check_pin(&registration.driver, &edit)?;
         if self.farm.worker(id).is_some() {
             self.check_worker_revision(id, expected)?;
             self.apply_worker(actor, id, Event::Register(registration), None)?;
@@ -59,6 +63,7 @@ impl Dispatcher {
         expected: Option<u64>,
     ) -> Result<Arc<Worker>, Refused> {
         let before = self.check_worker_revision(id, expected)?;
+        self.check_pin(&before.registration.driver, &edit)?;
         let worker = Arc::new(before.edited(edit));
         if worker.revision != before.revision {
             self.put_worker(Some(&before), worker.clone());
@@ -250,6 +255,7 @@ fn edit_note(before: &Worker, after: &Worker) -> String {
         ("capabilities", before.capabilities != after.capabilities),
         ("host", before.host != after.host),
         ("notes", before.notes != after.notes),
+        ("driver version", before.driver_version != after.driver_version),
     ];
     let names: Vec<_> = changed.into_iter().filter(|(_, is)| *is).map(|(name, _)| name).collect();
     names.join(", ")

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grove_domain::id::WorkerId;
+use grove_domain::plugin::Digest;
 use grove_domain::worker::{Access, Failure, FailureKind};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -44,7 +45,8 @@ pub struct FakeDrivers {
 #[derive(Default)]
 struct Shared {
     behaviours: HashMap<(Option<WorkerId>, String), Behaviour>,
-    calls: Vec<(WorkerId, &'static str)>,
+    of_versions: HashMap<(Digest, String), Behaviour>,
+    calls: Vec<(WorkerId, &'static str, Option<Digest>)>,
     keep_no_calls: bool,
     active: HashMap<WorkerId, usize>,
     most_active: usize,
@@ -55,6 +57,11 @@ impl FakeDrivers {
     /// From now on `call` behaves so, on this worker or on all.
     pub fn behave(&self, worker: Option<WorkerId>, call: &str, behaviour: Behaviour) {
         self.shared.lock().behaviours.insert((worker, call.to_owned()), behaviour);
+    }
+
+    /// From now on `call` behaves so on this version, whatever is said of workers.
+    pub fn behave_on(&self, version: Digest, call: &str, behaviour: Behaviour) {
+        self.shared.lock().of_versions.insert((version, call.to_owned()), behaviour);
     }
 
     /// The same drivers for the next life; calls of the life before it never return.
@@ -68,6 +75,11 @@ impl FakeDrivers {
 
     /// Calls so far, in the order they began.
     pub fn calls(&self) -> Vec<(WorkerId, &'static str)> {
+        self.calls_on_versions().into_iter().map(|(worker, call, _)| (worker, call)).collect()
+    }
+
+    /// The same, each with the version that it ran on.
+    pub fn calls_on_versions(&self) -> Vec<(WorkerId, &'static str, Option<Digest>)> {
         self.shared.lock().calls.clone()
     }
 
@@ -92,19 +104,31 @@ impl Drivers for FakeDrivers {
         vec!["fake".to_owned()]
     }
 
-    fn validate(&self, _driver: &str, config: &str) -> BoxFuture<'static, Result<(), String>> {
+    fn validate(
+        &self,
+        _driver: &str,
+        _version: Option<&Digest>,
+        config: &str,
+    ) -> BoxFuture<'static, Result<(), String>> {
         let verdict =
             if config.contains("\"bad\"") { Err("field bad: not wanted".to_owned()) } else { Ok(()) };
         std::future::ready(verdict).boxed()
     }
 
-    fn start(&self, driver: &str, target: Target, _: Arc<dyn Watch>) -> Result<Box<dyn Driver>, Failure> {
+    fn start(
+        &self,
+        driver: &str,
+        version: Option<&Digest>,
+        target: Target,
+        _: Arc<dyn Watch>,
+    ) -> Result<Box<dyn Driver>, Failure> {
         if driver != "fake" {
             let reason = format!("no driver {driver}");
             return Err(Failure { kind: FailureKind::Config, reason });
         }
         Ok(Box::new(FakeDriver {
             worker: target.worker,
+            version: version.copied(),
             shared: self.shared.clone(),
             life: self.life.clone(),
         }))
@@ -113,6 +137,7 @@ impl Drivers for FakeDrivers {
 
 struct FakeDriver {
     worker: WorkerId,
+    version: Option<Digest>,
     shared: Arc<Mutex<Shared>>,
     life: CancellationToken,
 }
@@ -132,14 +157,20 @@ impl Driver for FakeDriver {
         let behaviour = {
             let mut shared = self.shared.lock();
             if !shared.keep_no_calls {
-                shared.calls.push((self.worker, name));
+                shared.calls.push((self.worker, name, self.version));
             }
             let active = shared.active.entry(self.worker).or_default();
             *active += 1;
             let active = *active;
             shared.most_active = shared.most_active.max(active);
+            let of_version =
+                self.version.and_then(|version| shared.of_versions.get(&(version, name.to_owned())));
             let own = shared.behaviours.get(&(Some(self.worker), name.to_owned()));
-            own.or_else(|| shared.behaviours.get(&(None, name.to_owned()))).cloned().unwrap_or_default()
+            of_version
+                .or(own)
+                .or_else(|| shared.behaviours.get(&(None, name.to_owned())))
+                .cloned()
+                .unwrap_or_default()
         };
         let active = Active { shared: self.shared.clone(), life: life.clone(), worker: self.worker };
         async move {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending, ready};
+use grove_domain::plugin::Digest;
 use parking_lot::Mutex;
 
 use crate::ports::{Ask, Assignment, Plan, Policies, Policy, PolicyChange};
@@ -23,7 +24,7 @@ pub enum Mood {
     Silent,
 }
 
-/// Policies named `fake`: least capable first, unless scripted.
+/// Policies named `fake`, unless another is active: least capable first, unless scripted.
 #[derive(Clone, Default)]
 pub struct FakePolicies {
     shared: Arc<Mutex<Shared>>,
@@ -31,19 +32,31 @@ pub struct FakePolicies {
 
 #[derive(Default)]
 struct Shared {
+    /// Name and version; none = `fake`, whose version nobody knows.
+    active: Option<(String, Option<Digest>)>,
     script: Option<Script>,
     mood: Mood,
     own_keys: Vec<String>,
     max_candidates: usize,
     keep_no_questions: bool,
     asked: Vec<(u64, Ask)>,
-    opened: u64,
+    opened: Vec<String>,
 }
 
 impl FakePolicies {
     /// From now on plans come from here; none = least capable first.
     pub fn script(&self, script: Option<Script>) {
         self.shared.lock().script = script;
+    }
+
+    /// From now on this one is active; an empty name = none. The controller must be told.
+    pub fn activate(&self, name: &str, version: Option<Digest>) {
+        self.shared.lock().active = Some((name.to_owned(), version));
+    }
+
+    /// Names of the policies that sessions were opened with.
+    pub fn opened(&self) -> Vec<String> {
+        self.shared.lock().opened.clone()
     }
 
     /// From now on it is in this mood.
@@ -69,9 +82,19 @@ impl FakePolicies {
     }
 }
 
+impl Shared {
+    fn name(&self) -> String {
+        self.active.as_ref().map_or_else(|| "fake".to_owned(), |(name, _)| name.clone())
+    }
+}
+
 impl Policies for FakePolicies {
     fn name(&self) -> String {
-        "fake".to_owned()
+        self.shared.lock().name()
+    }
+
+    fn version(&self) -> Option<Digest> {
+        self.shared.lock().active.as_ref().and_then(|(_, version)| *version)
     }
 
     fn open(&self) -> BoxFuture<'static, Result<Box<dyn Policy>, String>> {
@@ -79,10 +102,11 @@ impl Policies for FakePolicies {
         if let Mood::Closed(reason) = &shared.mood {
             return ready(Err(reason.clone())).boxed();
         }
-        shared.opened += 1;
+        let name = shared.name();
+        shared.opened.push(name);
         let session: Box<dyn Policy> = Box::new(Session {
             shared: self.shared.clone(),
-            number: shared.opened,
+            number: shared.opened.len() as u64,
             own_keys: shared.own_keys.clone(),
             max_candidates: shared.max_candidates,
             ranks: HashMap::new(),

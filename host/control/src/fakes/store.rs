@@ -10,6 +10,7 @@ use grove_domain::change::{Batch, Change, Loaded};
 use grove_domain::event::Event;
 use grove_domain::id::{RequestId, TaskId, WorkerId};
 use grove_domain::moment::Timestamp;
+use grove_domain::plugin::{Digest, Plugin, PluginKind, PluginVersion};
 use grove_domain::request::Request;
 use grove_domain::task::Task;
 use grove_domain::worker::Worker;
@@ -47,6 +48,9 @@ struct Rows {
     requests: BTreeMap<RequestId, Arc<Request>>,
     live: BTreeMap<TaskId, Arc<Task>>,
     ended: BTreeMap<TaskId, Arc<Task>>,
+    plugins: BTreeMap<String, Arc<Plugin>>,
+    versions: BTreeMap<(String, Digest), Arc<PluginVersion>>,
+    stopped: bool,
     events: Vec<Event>,
     last_request: u64,
     last_place: u64,
@@ -126,6 +130,16 @@ impl MemoryStore {
         self.rows.lock().ended.values().cloned().collect()
     }
 
+    /// Every stored plugin.
+    pub fn plugins(&self) -> Vec<Arc<Plugin>> {
+        self.rows.lock().plugins.values().cloned().collect()
+    }
+
+    /// Every stored version of a plugin.
+    pub fn plugin_versions(&self) -> Vec<Arc<PluginVersion>> {
+        self.rows.lock().versions.values().cloned().collect()
+    }
+
     /// Every stored event.
     pub fn all_events(&self) -> Vec<Event> {
         self.rows.lock().events.clone()
@@ -158,6 +172,7 @@ impl Rows {
         for change in batch.changes {
             self.change(change);
         }
+        self.check_plugins();
         self.commits += 1;
         Ok(())
     }
@@ -201,11 +216,40 @@ impl Rows {
             Change::RemoveRequest(id) => drop(self.requests.remove(&id)),
             Change::PutTask(task) => self.put_task(task),
             Change::RemoveTask(id) => drop(self.ended.remove(&id)),
+            Change::PutPlugin(plugin) => {
+                let before = self.plugins.insert(plugin.name.clone(), plugin.clone());
+                assert_eq!(before.map_or(0, |before| before.revision) + 1, plugin.revision, "{plugin:?}");
+                let policies = self.plugins.values().filter(|plugin| plugin.kind == PluginKind::Policy);
+                assert!(policies.filter(|policy| policy.enabled).count() <= 1, "{plugin:?}");
+            }
+            Change::RemovePlugin(name) => assert!(self.plugins.remove(&name).is_some(), "{name}"),
+            Change::PutPluginVersion(version) => {
+                let before = self.versions.insert((version.name.clone(), version.digest), version);
+                assert_eq!(before, None, "written once");
+            }
+            Change::RemovePluginVersion(name, digest) => {
+                let pinned = |worker: &&Arc<Worker>| {
+                    worker.registration.driver == name && worker.driver_version == Some(digest)
+                };
+                assert_eq!(self.workers.values().find(pinned), None, "pinned to what is removed");
+                assert!(self.versions.remove(&(name, digest)).is_some());
+            }
+            Change::Stopped => self.stopped = true,
         }
     }
 }
 
 impl Rows {
+    /// As the schema does at the end of each transaction.
+    fn check_plugins(&self) {
+        for plugin in self.plugins.values() {
+            for used in plugin.active.into_iter().chain(plugin.previous) {
+                assert!(self.versions.contains_key(&(plugin.name.clone(), used)), "{plugin:?}");
+            }
+        }
+        assert!(self.versions.keys().all(|(name, _)| self.plugins.contains_key(name)));
+    }
+
     fn put_task(&mut self, task: Arc<Task>) {
         let before = self.live.remove(&task.id);
         assert!(!self.ended.contains_key(&task.id), "it has ended: {task:?}");
@@ -230,6 +274,9 @@ impl Store for MemoryStore {
             epoch: rows.epoch,
             workers: rows.workers.values().map(|worker| Worker::clone(worker)).collect(),
             requests: rows.requests.values().map(|request| Request::clone(request)).collect(),
+            plugins: rows.plugins.values().map(|plugin| Plugin::clone(plugin)).collect(),
+            plugin_versions: rows.versions.values().map(|version| PluginVersion::clone(version)).collect(),
+            stopped: std::mem::take(&mut rows.stopped),
             live_tasks: rows.live.values().map(|task| Task::clone(task)).collect(),
             last_request: rows.last_request,
             last_place: rows.last_place,

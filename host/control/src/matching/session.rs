@@ -1,8 +1,11 @@
 //! The session with the policy: one question at a time, away from the dispatcher.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use grove_domain::plugin::Digest;
 use tokio::sync::mpsc;
 
 use crate::command::Command;
@@ -25,6 +28,7 @@ pub(crate) struct Planned {
     /// Of the question.
     pub(crate) number: u64,
     pub(crate) policy: String,
+    pub(crate) version: Option<Digest>,
     pub(crate) plan: Result<Plan, String>,
     /// What a newly opened policy says of itself.
     pub(crate) info: Option<Info>,
@@ -44,14 +48,21 @@ pub(crate) async fn run(
     answers: mpsc::WeakSender<Command>,
 ) {
     let mut session = None;
-    let name = policies.name();
+    let (mut name, mut version) = (String::new(), None);
     while let Some(question) = questions.recv().await {
         let number = question.number;
-        let answered = tokio::time::timeout(PATIENCE, answer(&policies, &mut session, question)).await;
-        let (plan, info) = answered.unwrap_or_else(|_| {
-            (Err(format!("the policy did not answer within {} s", PATIENCE.as_secs())), None)
-        });
-        let planned = Planned { number, policy: name.clone(), plan, info };
+        if question.fresh {
+            (name, version) = (policies.name(), policies.version());
+        }
+        let answering = AssertUnwindSafe(answer(&policies, &name, &mut session, question)).catch_unwind();
+        let (plan, info) = match tokio::time::timeout(PATIENCE, answering).await {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(_)) => {
+                (Err("the policy's side of the controller broke; its log says how".to_owned()), None)
+            }
+            Err(_) => (Err(format!("the policy did not answer within {} s", PATIENCE.as_secs())), None),
+        };
+        let planned = Planned { number, policy: name.clone(), version, plan, info };
         if planned.plan.is_err() {
             session = None;
         }
@@ -65,12 +76,16 @@ pub(crate) async fn run(
 /// The plan, and what a newly opened policy says of itself.
 async fn answer(
     policies: &Arc<dyn Policies>,
+    name: &str,
     session: &mut Option<Box<dyn Policy>>,
     question: Question,
 ) -> (Result<Plan, String>, Option<Info>) {
     let mut info = None;
     if question.fresh {
         *session = None;
+        if name.is_empty() {
+            return (Err("there is no policy".to_owned()), None);
+        }
         match policies.open().await {
             Ok(policy) => {
                 info = Some(Info { own_keys: policy.own_keys(), max_candidates: policy.max_candidates() });

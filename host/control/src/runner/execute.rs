@@ -1,21 +1,26 @@
 //! What each kind of task does, call by call.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use grove_domain::id::WorkerId;
 use grove_domain::moment::{SignedDuration, Timestamp, after};
+use grove_domain::plugin::Digest;
 use grove_domain::task::TaskKind;
 use grove_domain::worker::{Access, Failure, FailureKind, Worker};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Found, Opened, Start, TaskResult, Tools};
-use crate::ports::{Call, CallError, Driver, Reply, Target, Watch};
+use crate::ports::{Call, CallError, Driver, HealthReport, Reply, Target, Watch};
 
 /// Carries out a task. None when it was cancelled.
 pub(super) async fn execute(tools: &Tools, start: &Start, cancel: &CancellationToken) -> Option<TaskResult> {
     if cancel.is_cancelled() {
         return None;
+    }
+    if let Some(reason) = start.refused.clone() {
+        return Some(result_of(start, Err(Failure { kind: FailureKind::Config, reason }), false));
     }
     let timeout = Duration::try_from(start.task.spec.timeout).unwrap_or_default();
     let now = tools.clock.now();
@@ -23,6 +28,7 @@ pub(super) async fn execute(tools: &Tools, start: &Start, cancel: &CancellationT
     let mut work = Work {
         tools,
         worker: &start.worker,
+        version: start.task.spec.driver_version.as_ref(),
         watch: watch.clone(),
         cancel,
         ends: Instant::now() + timeout,
@@ -60,6 +66,7 @@ fn result_of(start: &Start, outcome: Result<Found, Failure>, plugin_died: bool) 
 struct Work<'a> {
     tools: &'a Tools,
     worker: &'a Worker,
+    version: Option<&'a Digest>,
     watch: std::sync::Arc<dyn Watch>,
     cancel: &'a CancellationToken,
     ends: Instant,
@@ -90,12 +97,17 @@ impl Work<'_> {
     }
 
     async fn check(&mut self) -> Result<Found, CallError> {
-        match self.call("check", Call::Check).await? {
-            Reply::Health(report) => {
-                Ok(Found { health: Some(report.at(self.tools.clock.now())), ..Found::default() })
+        let report = match self.call("check", Call::Check).await {
+            Ok(Reply::Health(report)) => report,
+            Ok(_) => return Err(nonsense("check")),
+            // A board that nothing can be asked of is as well as it was when it was prepared.
+            Err(CallError::Failed { failure, .. }) if failure.kind == FailureKind::Unsupported => {
+                let note = "not looked at: its driver cannot check".to_owned();
+                HealthReport { ok: true, note, readings: BTreeMap::new() }
             }
-            _ => Err(nonsense("check")),
-        }
+            Err(error) => return Err(error),
+        };
+        Ok(Found { health: Some(report.at(self.tools.clock.now())), ..Found::default() })
     }
 
     async fn open(&mut self, start: &Start, now: Timestamp) -> Result<Found, CallError> {
@@ -149,7 +161,7 @@ impl Work<'_> {
         let left = self.ends.saturating_duration_since(Instant::now());
         let cancel = self.cancel.clone();
         if self.driver.is_none() {
-            self.driver = Some(start_driver(self.tools, self.worker, self.watch.clone())?);
+            self.driver = Some(start_driver(self.tools, self.worker, self.version, self.watch.clone())?);
         }
         match &mut self.driver {
             Some(driver) => driver.call(call, left, cancel).await,
@@ -162,7 +174,7 @@ impl Work<'_> {
         self.driver = None;
         self.watch.step("clean up");
         let deadline = self.tools.settings.timeouts.cleanup;
-        let result = match start_driver(self.tools, self.worker, self.watch.clone()) {
+        let result = match start_driver(self.tools, self.worker, self.version, self.watch.clone()) {
             Ok(mut driver) => driver.call(Call::Cleanup, deadline, CancellationToken::new()).await,
             Err(error) => Err(error),
         };
@@ -191,11 +203,12 @@ fn times_up() -> CallError {
 fn start_driver(
     tools: &Tools,
     worker: &Worker,
+    version: Option<&Digest>,
     watch: std::sync::Arc<dyn Watch>,
 ) -> Result<Box<dyn Driver>, CallError> {
     tools
         .drivers
-        .start(&worker.registration.driver, target_of(worker.id, worker), watch)
+        .start(&worker.registration.driver, version, target_of(worker.id, worker), watch)
         .map_err(|failure| CallError::Failed { failure, plugin_died: false })
 }
 

@@ -9,7 +9,7 @@ use grove_control::settings::Caps;
 use grove_control::{Settings, Want};
 use grove_domain::group::OwnerGroups;
 use grove_domain::id::RequestId;
-use grove_domain::moment::{SignedDuration, after};
+use grove_domain::moment::{Moment, SignedDuration, after};
 use grove_domain::request::State;
 use grove_domain::worker::{self, Edit};
 
@@ -430,4 +430,23 @@ async fn a_request_is_told_what_stands_in_its_way() {
     farm.want_idle(1).await;
     farm.request_is(busy, State::InProgress).await;
     assert_eq!(why(busy).await.code, "running");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_policy_nobody_waits_behind_one_whose_time_has_not_come() {
+    let farm = Farm::new().await;
+    farm.fakes.policies.activate("", None);
+    farm.controller.policy_changed().await;
+    let mut later = wish(&[]);
+    later.priority = 1;
+    later.valid_after = Some(Moment::utc(after(farm.now(), SignedDuration::from_secs(60))));
+    let later = farm.create(later).await.id;
+    let now = farm.ask(&[]).await;
+    farm.pass(Duration::from_secs(61)).await;
+    // The clock steps back: the first in the queue is not due after all.
+    farm.fakes.clock.jump(SignedDuration::from_secs(-30));
+    farm.idle_soon(1, &[]).await;
+    farm.request_is(now, State::InProgress).await;
+    assert_eq!(farm.request(later).state, State::Waiting);
+    farm.check_settled();
 }

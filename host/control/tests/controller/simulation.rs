@@ -16,12 +16,14 @@ use grove_control::settings::{Caps, Timeouts};
 use grove_control::{Controller, Settings, Want};
 use grove_domain::event::Event;
 use grove_domain::group::OwnerGroups;
-use grove_domain::id::RequestId;
+use grove_domain::id::{RequestId, TaskId};
 use grove_domain::moment::{Moment, SignedDuration, after};
+use grove_domain::plugin::{self, Digest, Plugin, PluginVersion};
 use grove_domain::request::{Create, Request, State};
+use grove_domain::task::Task;
 use grove_domain::worker::{Edit, FailureKind, Rules, Worker};
 
-use crate::support::{Farm, id, registration, wish};
+use crate::support::{Farm, digest, id, policy, registration, version, wish};
 
 const WORKERS: u128 = 6;
 const STEPS: usize = 260;
@@ -32,6 +34,10 @@ struct World {
     /// Requests as last seen: what has ended must stay as it is.
     seen: HashMap<RequestId, Arc<Request>>,
     stalls: bool,
+    /// Versions that tasks were bound to.
+    versions: HashMap<TaskId, Option<Digest>>,
+    /// Plugins as last seen.
+    plugins: HashMap<String, Arc<Plugin>>,
 }
 
 /// Plays one life; the history it left.
@@ -48,6 +54,11 @@ fn play(seed: u64) -> Vec<Event> {
             },
             timeouts: Timeouts { prepare: Duration::from_secs(20), ..Timeouts::default() },
             check_interval: SignedDuration::from_secs(30),
+            plugin_rules: plugin::Rules {
+                probation: SignedDuration::from_secs(60),
+                failures: 2,
+                percent: 50,
+            },
             rules: Rules {
                 relapses: 2,
                 recheck_first: SignedDuration::from_secs(5),
@@ -56,7 +67,14 @@ fn play(seed: u64) -> Vec<Event> {
             ..Settings::default()
         };
         let farm = Farm::with(settings).await;
-        let mut world = World { rng, farm, seen: HashMap::new(), stalls: false };
+        let mut world = World {
+            rng,
+            farm,
+            seen: HashMap::new(),
+            stalls: false,
+            versions: HashMap::new(),
+            plugins: HashMap::new(),
+        };
         for _ in 0..STEPS {
             world.step().await;
             world.check();
@@ -160,9 +178,11 @@ impl World {
                     .await;
                 }
             }
-            67..82 => self.driver_changes(),
-            82..86 => self.policy_changes().await,
-            86..90 => self.store_changes(),
+            67..75 => self.plugin_changes(controller).await,
+            75..82 => self.driver_changes(),
+            82..85 => self.policy_changes().await,
+            85..88 => self.store_changes(),
+            88..90 => self.plugin_changes(controller).await,
             90..92 => self.crash().await,
             92..94 => {
                 let by = self.rng.i64(-600..4000);
@@ -200,6 +220,13 @@ impl World {
                 let stored = self.farm.fakes.store.workers();
                 let row = stored.iter().find(|row| row.id == worker.id).expect("what was answered is stored");
                 assert!(row.revision >= worker.revision, "{worker:?} was answered, stored is {row:?}");
+            }
+            Some(Row::Plugin(plugin)) => {
+                let stored = self.farm.fakes.store.plugins();
+                let row = stored.iter().find(|row| row.name == plugin.name);
+                // It may have gone and come again since.
+                let row = row.filter(|row| row.revision < plugin.revision && row.since < plugin.since);
+                assert_eq!(row, None, "{plugin:?} was answered");
             }
             Some(Row::Request(request)) => {
                 let stored = self.farm.fakes.store.requests();
@@ -294,6 +321,108 @@ impl World {
         }
     }
 
+    /// Versions come, are swapped, pinned, fail to load, and go: of the driver, and of two policies.
+    async fn plugin_changes(&mut self, controller: Controller) {
+        let letter = ['A', 'B', 'C'][self.rng.usize(0..3)];
+        let version = match self.rng.u8(0..6) {
+            0 => policy("fair", letter),
+            1 => policy("greedy", letter),
+            _ => version(letter),
+        };
+        let PluginVersion { name, digest, .. } = version.clone();
+        let number = self.number();
+        match self.rng.u8(0..24) {
+            20.. => {
+                // One that nothing keeps, if there is one.
+                let farm = controller.farm();
+                let unused = farm.plugin_versions().values().find(|version| {
+                    let plugin = farm.plugin(&version.name);
+                    plugin.is_some_and(|plugin| plugin.active != Some(version.digest))
+                });
+                let Some(unused) = unused.cloned() else { return };
+                self.run(async move {
+                    let _ =
+                        controller.remove_plugin_version("admin", &unused.name, unused.digest, None).await;
+                    None
+                })
+                .await;
+            }
+            0..5 => {
+                let activate = self.rng.bool();
+                self.run(async move {
+                    let answer = controller.install_plugin("admin", version, activate).await;
+                    answer.ok().map(|(plugin, _)| Row::Plugin(plugin))
+                })
+                .await;
+            }
+            5..10 => {
+                self.run(async move {
+                    controller.swap_plugin("admin", &name, digest, None).await.ok().map(Row::Plugin)
+                })
+                .await;
+            }
+            10..12 => {
+                self.run(async move {
+                    controller.enable_plugin("admin", &name, None).await.ok().map(Row::Plugin)
+                })
+                .await;
+            }
+            12 => {
+                self.run(async move {
+                    controller.disable_plugin("admin", &name, None).await.ok().map(Row::Plugin)
+                })
+                .await;
+            }
+            13..15 => {
+                self.run(async move {
+                    let _ = controller.remove_plugin_version("admin", &name, digest, None).await;
+                    None
+                })
+                .await;
+            }
+            15 => {
+                self.run(async move {
+                    let reason = "it is gone".to_owned();
+                    controller.plugin_load_failed(&name, digest, reason).await.ok().map(Row::Plugin)
+                })
+                .await;
+            }
+            16..18 => {
+                let driver_version = Some(self.rng.bool().then_some(digest));
+                let edit = Edit { driver_version, ..Edit::default() };
+                self.run(async move {
+                    controller.edit_worker("admin", id(number), edit, None).await.ok().map(Row::Worker)
+                })
+                .await;
+            }
+            _ => {
+                let behaviour = match self.rng.u8(0..3) {
+                    0 => Behaviour::Die("trap".to_owned()),
+                    1 => Behaviour::Fail(FailureKind::Device, "no answer".to_owned()),
+                    _ => Behaviour::Instant,
+                };
+                for call in ["prepare", "authorize"] {
+                    self.farm.fakes.drivers.behave_on(digest, call, behaviour.clone());
+                }
+            }
+        }
+        self.use_policy_of_rows().await;
+    }
+
+    /// What is around the controller opens the policy that its rows name, a little late.
+    async fn use_policy_of_rows(&mut self) {
+        let farm = self.farm.controller.farm();
+        let (name, version) = match farm.policy() {
+            Some(policy) => (policy.name.clone(), policy.active),
+            None if farm.plugins().contains_key("fair") => (String::new(), None),
+            None => ("fake".to_owned(), None),
+        };
+        self.farm.fakes.policies.activate(&name, version);
+        if !self.stalls {
+            self.farm.controller.policy_changed().await;
+        }
+    }
+
     fn store_changes(&mut self) {
         let store = &self.farm.fakes.store;
         match self.rng.u8(0..4) {
@@ -306,8 +435,30 @@ impl World {
         }
     }
 
-    /// The process dies, sometimes between the disk and the answer.
+    /// The process dies, sometimes between the disk and the answer; or it is stopped.
     async fn crash(&mut self) {
+        if !self.stalls && self.rng.u8(0..3) == 0 {
+            self.farm.fakes.store.break_with(None);
+            let in_time = self.rng.bool();
+            if in_time {
+                // Else the stop comes while it is still taken up, and is as good as a crash.
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+            let stopping = tokio::time::timeout(Duration::from_secs(300), self.farm.controller.stop());
+            stopping.await.expect("a stop has an end");
+            self.check();
+            let cut_off = |farm: &Farm| {
+                let ended = farm.fakes.store.ended_tasks();
+                let again =
+                    |task: &&Arc<Task>| task.status.error.as_deref() == Some("the controller started again");
+                ended.iter().filter(again).count()
+            };
+            let before = cut_off(&self.farm);
+            self.farm.crash_and_restart().await;
+            let lost = cut_off(&self.farm) - before;
+            assert!(lost == 0 || !in_time, "a stop leaves nothing that may have run: {lost}");
+            return;
+        }
         if self.rng.bool() && !self.stalls {
             self.farm.fakes.store.stall_after(self.rng.u64(1..8), self.rng.bool());
             self.stalls = true;
@@ -320,12 +471,29 @@ impl World {
 
     fn check(&mut self) {
         self.farm.check_rows();
+        self.check_versions();
         let requests = self.farm.fakes.store.requests();
         for (place, request) in requests.iter().enumerate() {
             assert_eq!(request.id.0, place as u64 + 1, "numbers go on without gaps");
             if let Some(seen) = self.seen.insert(request.id, request.clone()) {
                 assert!(!seen.state.is_terminal() || seen == *request, "it had ended: {seen:?} {request:?}");
                 assert!(seen.state != State::InProgress || request.state != State::Waiting, "{request:?}");
+            }
+        }
+    }
+
+    /// A task is bound to a version that was there, and what is on probation is counted on its own version only.
+    fn check_versions(&mut self) {
+        for task in self.farm.fakes.store.live_tasks() {
+            let known = self.versions.entry(task.id).or_insert(task.spec.driver_version);
+            assert_eq!(*known, task.spec.driver_version, "{task:?}");
+        }
+        for plugin in self.farm.fakes.store.plugins() {
+            let before = self.plugins.insert(plugin.name.clone(), plugin.clone());
+            let Some(before) = before.filter(|before| before.revision < plugin.revision) else { continue };
+            let rolled_back = plugin.trouble.as_ref().is_some_and(|trouble| trouble.contains("rolled back"));
+            if rolled_back && before.trouble != plugin.trouble {
+                assert_eq!((plugin.probation, plugin.previous), (None, None), "{before:?} {plugin:?}");
             }
         }
     }
@@ -348,12 +516,17 @@ impl World {
             for number in 1..=WORKERS {
                 fakes.drivers.behave(Some(id(number)), call, Behaviour::Instant);
             }
+            for letter in ['A', 'B', 'C'] {
+                fakes.drivers.behave_on(digest(letter), call, Behaviour::Instant);
+            }
             fakes.drivers.behave(None, call, Behaviour::Instant);
         }
-        self.farm.controller.policy_changed().await;
+        self.use_policy_of_rows().await;
         tokio::time::sleep(Duration::from_secs(100)).await;
         self.farm.settle().await;
         assert_eq!(self.farm.controller.trouble(), None);
+        let (now, tried) = (self.farm.now(), self.farm.fakes.store.plugins());
+        assert!(tried.iter().all(|plugin| plugin.probation_ends().is_none_or(|at| at > now)), "{tried:?}");
         self.check();
         self.farm.check_settled();
     }
@@ -362,6 +535,7 @@ impl World {
 enum Row {
     Worker(Arc<Worker>),
     Request(Arc<Request>),
+    Plugin(Arc<Plugin>),
 }
 
 /// A plan that breaks whatever rule it can.
@@ -444,6 +618,13 @@ fn a_seed_tells_the_whole_life() {
         "farm.reloaded",
         "worker.quarantined",
         "job.prolonged",
+        "plugin.installed",
+        "plugin.swapped",
+        "plugin.enabled",
+        "plugin.disabled",
+        "plugin.removed",
+        "plugin.rolled_back",
+        "plugin.failing",
     ] {
         assert!(all.contains_key(kind), "{kind} never happened: {all:?}");
     }

@@ -215,6 +215,7 @@ async fn edits_change_no_state_and_say_what_changed() {
         capabilities: Some([("a".to_owned(), "2".to_owned())].into()),
         host: Some(Some("rack".to_owned())),
         notes: None,
+        driver_version: None,
     };
     let after =
         farm.controller.edit_worker("admin", id(1), edit.clone(), Some(before.revision)).await.unwrap();

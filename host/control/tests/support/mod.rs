@@ -10,6 +10,7 @@ use grove_domain::event::Event;
 use grove_domain::group::{Owner, OwnerGroups};
 use grove_domain::id::{RequestId, Uuid, WorkerId};
 use grove_domain::moment::Timestamp;
+use grove_domain::plugin::{Digest, Origin, Plugin, PluginKind, PluginVersion};
 use grove_domain::request::{self, Create, Request, Spec};
 use grove_domain::wants::{Term, Wants};
 use grove_domain::worker::{self, Edit, Registration, State, Worker};
@@ -31,6 +32,28 @@ pub(crate) fn registration(capabilities: &[(&str, &str)]) -> Registration {
         driver_config: "{}".to_owned(),
         capabilities: Arc::new(capabilities),
     }
+}
+
+pub(crate) fn digest(letter: char) -> Digest {
+    Digest::new([letter as u8; Digest::BYTES])
+}
+
+/// A version of the driver `fake`.
+pub(crate) fn version(letter: char) -> PluginVersion {
+    PluginVersion {
+        name: "fake".to_owned(),
+        digest: digest(letter),
+        kind: PluginKind::Driver,
+        version: format!("1.{letter}"),
+        manifest: format!("version = \"1.{letter}\""),
+        origin: Origin::Installed,
+        installed: Timestamp::UNIX_EPOCH,
+    }
+}
+
+/// A version of a policy.
+pub(crate) fn policy(name: &str, letter: char) -> PluginVersion {
+    PluginVersion { name: name.to_owned(), kind: PluginKind::Policy, ..version(letter) }
 }
 
 pub(crate) fn wish(terms: &[&str]) -> Create {
@@ -120,6 +143,26 @@ impl Farm {
 
     pub(crate) async fn report_failure(&self, number: u128, reason: &str) -> Arc<Worker> {
         self.controller.report_failure("board", id(number), reason.to_owned()).await.unwrap()
+    }
+
+    /// A version is installed and used.
+    pub(crate) async fn install(&self, version: PluginVersion) -> Arc<Plugin> {
+        self.controller.install_plugin("admin", version, true).await.unwrap().0
+    }
+
+    pub(crate) async fn swap(&self, name: &str, letter: char) -> Arc<Plugin> {
+        self.controller.swap_plugin("admin", name, digest(letter), None).await.unwrap()
+    }
+
+    pub(crate) fn plugin(&self, name: &str) -> Arc<Plugin> {
+        self.controller.farm().plugin(name).unwrap().clone()
+    }
+
+    /// Versions that calls ran on, in the order in which these began.
+    pub(crate) fn ran_on(&self, number: u128) -> Vec<(&'static str, Option<Digest>)> {
+        let calls = self.fakes.drivers.calls_on_versions();
+        let own = calls.into_iter().filter(|(worker, ..)| *worker == id(number));
+        own.map(|(_, call, version)| (call, version)).collect()
     }
 
     pub(crate) fn worker(&self, number: u128) -> Arc<Worker> {
@@ -234,8 +277,30 @@ impl Farm {
                 || worker.occupation.is_some_and(|occupation| !occupation.opened);
             assert!(!must_have_task || worker.task.is_some(), "nobody moves {worker:?}");
         }
+        self.check_plugins(&workers);
         assert!(live.is_empty(), "tasks of workers that are gone: {live:?}");
         assert!(self.fakes.drivers.most_active() <= 1, "two calls at once on one worker");
+    }
+
+    fn check_plugins(&self, workers: &BTreeMap<WorkerId, Arc<Worker>>) {
+        let versions = self.fakes.store.plugin_versions();
+        let installed = |name: &str, digest: Digest| {
+            versions.iter().any(|version| version.name == name && version.digest == digest)
+        };
+        let plugins = self.fakes.store.plugins();
+        for plugin in &plugins {
+            assert!(plugin.active.is_none_or(|active| installed(&plugin.name, active)), "{plugin:?}");
+            assert!(plugin.previous.is_none_or(|previous| installed(&plugin.name, previous)), "{plugin:?}");
+            assert!(plugin.previous.is_none() || plugin.previous != plugin.active, "{plugin:?}");
+            assert!(plugin.active.is_some() || !plugin.enabled, "{plugin:?}");
+            assert!(plugin.probation.is_none() || plugin.previous.is_some(), "{plugin:?}");
+        }
+        let policies = plugins.iter().filter(|plugin| plugin.kind == PluginKind::Policy && plugin.enabled);
+        assert!(policies.count() <= 1, "{plugins:?}");
+        for worker in workers.values() {
+            let pinned = worker.driver_version;
+            assert!(pinned.is_none_or(|pinned| installed(&worker.registration.driver, pinned)), "{worker:?}");
+        }
     }
 
     /// What holds besides once nothing is under way any more.
@@ -246,6 +311,11 @@ impl Farm {
         assert_eq!(farm.workers().values().cloned().collect::<Vec<_>>(), stored, "memory is what is stored");
         let requests = self.fakes.store.requests();
         assert_eq!(farm.requests().iter().cloned().collect::<Vec<_>>(), requests, "memory is what is stored");
+        let plugins = self.fakes.store.plugins();
+        assert_eq!(farm.plugins().values().cloned().collect::<Vec<_>>(), plugins, "memory is what is stored");
+        let versions = self.fakes.store.plugin_versions();
+        let known: Vec<_> = farm.plugin_versions().values().cloned().collect();
+        assert_eq!(known, versions, "memory is what is stored");
         let mut jobs: Vec<_> = requests
             .iter()
             .filter_map(|request| Some((request.id, request.running_job()?.access.port)))

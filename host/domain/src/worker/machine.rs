@@ -266,6 +266,10 @@ impl Next<'_> {
         let changed = registration != *self.worker.registration;
         if changed {
             self.worker.generation += 1;
+            if registration.driver != self.worker.registration.driver {
+                // The pin was to a version of the driver before.
+                self.worker.driver_version = None;
+            }
             self.worker.capabilities =
                 self.worker.capabilities.with_agent(self.worker.id, registration.capabilities.clone());
             self.worker.registration = Arc::new(registration);

@@ -14,6 +14,8 @@ mod values;
 mod machines_together;
 mod matching;
 mod matching_model;
+mod plugin;
+mod plugin_properties;
 mod request;
 mod request_properties;
 mod wants;

@@ -76,6 +76,7 @@ fn a_task_ends_once_and_its_running_step_with_it() {
         generation: 7,
         request: None,
         driver: "ssh".to_owned(),
+        driver_version: None,
         timeout: SignedDuration::from_secs(60),
         queued: at(0),
     };

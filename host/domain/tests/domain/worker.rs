@@ -383,3 +383,22 @@ fn names_of_states_are_read_back() {
     }
     assert_eq!(State::from_name("IDLE"), None);
 }
+
+#[test]
+fn a_pin_is_an_edit_and_goes_with_the_driver() {
+    use grove_domain::plugin::Digest;
+    use grove_domain::worker::Edit;
+    let pin = Some(Digest::new([7; Digest::BYTES]));
+    let before = At::Idle.worker();
+    let after = before.edited(Edit { driver_version: Some(pin), ..Edit::default() });
+    assert_eq!((after.driver_version, after.revision, after.generation), (pin, 10, 7));
+    assert_eq!(after.edited(Edit { driver_version: Some(pin), ..Edit::default() }), after);
+    let mut config = registration(&[("board", "x")]);
+    config.driver_config = r#"{"a":1}"#.to_owned();
+    assert_eq!(stepped(&after, Event::Register(config)).unwrap().worker.driver_version, pin);
+    let mut other = registration(&[("board", "x")]);
+    other.driver = "qemu".to_owned();
+    assert_eq!(stepped(&after, Event::Register(other)).unwrap().worker.driver_version, None);
+    let unpinned = after.edited(Edit { driver_version: Some(None), ..Edit::default() });
+    assert_eq!((unpinned.driver_version, unpinned.revision), (None, 11));
+}

@@ -2,5 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod drivers;
+pub(crate) mod log;
 pub(crate) mod policies;
+pub(crate) mod services;
 pub(crate) mod store;

@@ -10,6 +10,7 @@ use grove_control::Settings;
 use grove_control::settings::{Caps, Retention, Timeouts};
 use grove_domain::group::{Owner, OwnerGroups};
 use grove_domain::moment::SignedDuration;
+use grove_domain::plugin;
 use grove_domain::request::Bounds;
 use grove_domain::worker::Rules;
 use grove_runtime::Grants;
@@ -128,11 +129,15 @@ pub(crate) struct KeyConfig {
     pub(crate) pool: usize,
 }
 
+/// The policy of a farm that nobody chose one for.
+pub(crate) const DEFAULT_POLICY: &str = "least-capable";
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PolicyConfig {
-    /// Name of the active policy; empty = the built-in rule.
-    pub(crate) name: String,
+    /// Name of the policy that every start uses, whatever was chosen since; empty = the built-in rule. Left out, it is
+    /// [`DEFAULT_POLICY`] until another one is enabled.
+    pub(crate) name: Option<String>,
     /// Its settings, as its schema says.
     pub(crate) settings: toml::Table,
 }
@@ -144,6 +149,16 @@ pub(crate) struct PluginConfig {
     pub(crate) folder: Option<PathBuf>,
     /// What plugins may do, by name.
     pub(crate) grants: BTreeMap<String, Grants>,
+    /// When a version that replaced another goes back to it.
+    pub(crate) probation: ProbationConfig,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ProbationConfig {
+    length: Span,
+    failures: u32,
+    percent: u32,
 }
 
 fn span(seconds: u64) -> Span {
@@ -175,6 +190,12 @@ impl Default for Config {
 impl Default for OwnerConfig {
     fn default() -> Self {
         Self { name: "local".to_owned(), groups: Groups::All(Star::Star) }
+    }
+}
+
+impl Default for ProbationConfig {
+    fn default() -> Self {
+        Self { length: span(300), failures: 3, percent: 50 }
     }
 }
 
@@ -247,7 +268,7 @@ impl Default for KeyConfig {
 
 impl Default for PolicyConfig {
     fn default() -> Self {
-        Self { name: "least-capable".to_owned(), settings: toml::Table::new() }
+        Self { name: None, settings: toml::Table::new() }
     }
 }
 
@@ -324,6 +345,7 @@ impl Config {
                 workers: self.limits.workers,
                 live_requests: self.limits.requests,
                 demands_per_round: self.limits.demands_per_round.max(1),
+                ..Caps::default()
             },
             retention: Retention {
                 requests: signed(self.retention.requests),
@@ -332,6 +354,11 @@ impl Config {
             },
             refuse_unsatisfiable: self.jobs.refuse_unsatisfiable,
             missed_heartbeats: self.jobs.missed_heartbeats,
+            plugin_rules: plugin::Rules {
+                probation: signed(self.plugins.probation.length),
+                failures: self.plugins.probation.failures,
+                percent: self.plugins.probation.percent.min(100),
+            },
         }
     }
 

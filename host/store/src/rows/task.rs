@@ -9,12 +9,13 @@ use grove_domain::task::{Phase, Step, StepOutcome, Task, TaskKind, TaskSpec, Tas
 use rusqlite::Row;
 use serde::{Deserialize, Serialize};
 
-use super::{At, Binder, Cells, Count, Id, Table};
+use super::{At, Binder, Cells, Count, Id, Sha, Table};
 use crate::error::StoreError;
 
 const WRITTEN: &[&str] =
     &["phase", "steps", "progress", "note", "error", "started", "ended", "deadline", "revision"];
-const FIXED: &[&str] = &["id", "kind", "worker", "generation", "request", "driver", "timeout", "queued"];
+const FIXED: &[&str] =
+    &["id", "kind", "worker", "generation", "request", "driver", "driver_version", "timeout", "queued"];
 
 pub(super) fn table() -> Table {
     Table::new("tasks", WRITTEN, FIXED)
@@ -42,6 +43,7 @@ pub(crate) fn put_task(row: &mut Binder<'_, '_>, task: &Task) -> rusqlite::Resul
     row.put(Count(spec.generation))?;
     row.put(spec.request.map(|id| Count(id.0)))?;
     row.put(&spec.driver)?;
+    row.put(spec.driver_version.map(Sha))?;
     row.put(spec.timeout.to_string())?;
     row.put(At(spec.queued))
 }
@@ -67,6 +69,7 @@ pub(crate) fn task(row: &Row<'_>) -> Result<Task, StoreError> {
         generation: cells.take::<Count>()?.0,
         request: cells.take::<Option<Count>>()?.map(|id| RequestId(id.0)),
         driver: cells.take()?,
+        driver_version: cells.take::<Option<Sha>>()?.map(|sha| sha.0),
         timeout: cells.word(|text| text.parse::<SignedDuration>().ok())?,
         queued: cells.take::<At>()?.0,
     };

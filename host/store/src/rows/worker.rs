@@ -10,7 +10,7 @@ use grove_domain::worker::{Access, Health, Occupation, Recovery, Registration, S
 use rusqlite::Row;
 use serde::{Deserialize, Serialize};
 
-use super::{At, Binder, Cells, Count, Id, Table};
+use super::{At, Binder, Cells, Count, Id, Sha, Table};
 use crate::error::StoreError;
 
 const WRITTEN: &[&str] = &[
@@ -25,6 +25,7 @@ const WRITTEN: &[&str] = &[
     "groups",
     "host",
     "notes",
+    "driver_version",
     "health_ok",
     "health_checked_at",
     "health_note",
@@ -60,6 +61,7 @@ pub(crate) fn put_worker(row: &mut Binder<'_, '_>, worker: &Worker) -> rusqlite:
     row.json_or_null(worker.groups.as_ref())?;
     row.put(&worker.host)?;
     row.put(&worker.notes)?;
+    row.put(worker.driver_version.map(Sha))?;
     row.put(worker.health.ok)?;
     row.put(worker.health.checked_at.map(At))?;
     row.put(&worker.health.note)?;
@@ -103,6 +105,7 @@ pub(crate) fn worker(row: &Row<'_>) -> Result<Worker, StoreError> {
         groups: cells.json_or_null::<Vec<String>>()?.map(Arc::from),
         host: cells.take()?,
         notes: cells.take()?,
+        driver_version: cells.take::<Option<Sha>>()?.map(|sha| sha.0),
         health: Health {
             ok: cells.take()?,
             checked_at: cells.take::<Option<At>>()?.map(|at| at.0),

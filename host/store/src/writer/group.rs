@@ -8,7 +8,8 @@ use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension};
 use super::{Last, Writer};
 use crate::error::{CommitError, StoreError};
 use crate::rows::{
-    Binder, Count, Id, REQUESTS, TASKS, Table, WORKERS, put_event, put_request, put_task, put_worker,
+    Binder, Count, INSERT_VERSION, Id, PLUGINS, REQUESTS, Sha, TASKS, Table, WORKERS, put_event, put_plugin,
+    put_request, put_task, put_version, put_worker,
 };
 
 /// Why nothing of a group is stored.
@@ -59,21 +60,31 @@ fn write<'b>(
     Ok(group.last)
 }
 
-fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
-    connection.prepare_cached(sql)?.execute([]).map(drop)
+fn run(connection: &Connection, sql: &str) -> rusqlite::Result<usize> {
+    connection.prepare_cached(sql)?.execute([])
 }
 
-/// A commit is refused where a request holds a worker that does not hold it: finds out which.
+/// A commit is refused where a request holds a worker that does not hold it, or a plugin uses what is not installed:
+/// finds out which.
 fn not_committed(connection: &Connection, error: rusqlite::Error) -> CommitError {
     if error.sqlite_error_code() != Some(ErrorCode::ConstraintViolation) {
         return StoreError::from(error).into();
     }
-    let wrong = "SELECT rowid FROM pragma_foreign_key_check('requests') LIMIT 1";
-    let request = connection.query_row(wrong, [], |row| row.get::<_, i64>(0)).optional().ok().flatten();
-    CommitError::Forbidden {
-        what: request.map_or_else(|| "a request".to_owned(), |id| format!("request {id}")),
-        rule: "held_worker_holds_request".to_owned(),
+    let first =
+        |sql: &str| connection.query_row(sql, [], |row| row.get::<_, String>(0)).optional().ok().flatten();
+    for (table, name, rule) in [
+        ("requests", "rowid", "held_worker_holds_request"),
+        ("plugins", "name", "used_version_is_installed"),
+        ("plugin_versions", "name", "version_has_plugin"),
+    ] {
+        let wrong = format!("SELECT rowid FROM pragma_foreign_key_check('{table}') LIMIT 1");
+        let named = format!("SELECT CAST({name} AS TEXT) FROM {table} WHERE rowid = ({wrong})");
+        if let Some(name) = first(&named) {
+            let what = if table == "requests" { "request" } else { "plugin" };
+            return CommitError::Forbidden { what: format!("{what} {name}"), rule: rule.to_owned() };
+        }
     }
+    StoreError::from(error).into()
 }
 
 /// What a group has at hand, and what it has numbered so far.
@@ -81,6 +92,8 @@ struct Group<'c> {
     workers: Rows<'c>,
     requests: Rows<'c>,
     tasks: Rows<'c>,
+    plugins: Rows<'c>,
+    versions: Ready<'c>,
     events: Ready<'c>,
     connection: &'c Connection,
     last: Last,
@@ -144,6 +157,8 @@ impl<'c> Group<'c> {
             workers: Rows::new(connection, &WORKERS),
             requests: Rows::new(connection, &REQUESTS),
             tasks: Rows::new(connection, &TASKS),
+            plugins: Rows::new(connection, &PLUGINS),
+            versions: Ready::new(INSERT_VERSION),
             events: Ready::new("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)"),
             connection,
             last,
@@ -187,6 +202,30 @@ impl<'c> Group<'c> {
                 let removed =
                     self.remove("DELETE FROM tasks WHERE id = ? AND ended IS NOT NULL", Id::from(*id));
                 one_row(removed, || format!("the removal of task {id}"))
+            }
+            Change::PutPlugin(plugin) => {
+                let what = || format!("plugin {} at revision {}", plugin.name, plugin.revision);
+                self.plugins.put(plugin.revision, |row| put_plugin(row, plugin), what)
+            }
+            Change::RemovePlugin(name) => {
+                let removed = self.remove("DELETE FROM plugins WHERE name = ?", name);
+                one_row(removed, || format!("the removal of plugin {name}"))
+            }
+            Change::PutPluginVersion(version) => {
+                let written = self.versions.write(self.connection, |row| put_version(row, version));
+                one_row(written, || format!("version {} of plugin {}", version.label(), version.name))
+            }
+            Change::RemovePluginVersion(name, digest) => {
+                let sql = "DELETE FROM plugin_versions WHERE name = ? AND digest = ?";
+                let removed = self
+                    .connection
+                    .prepare_cached(sql)
+                    .and_then(|mut delete| delete.execute(rusqlite::params![name, Sha(*digest)]));
+                one_row(removed, || format!("the removal of version {} of plugin {name}", digest.short()))
+            }
+            Change::Stopped => {
+                let written = run(self.connection, "UPDATE farm SET stopped = 1");
+                one_row(written, || "the stop".to_owned())
             }
         }
     }

@@ -8,6 +8,7 @@ use grove_domain::event::{Event, Subject};
 use grove_domain::group::{Owner, OwnerGroups};
 use grove_domain::id::{RequestId, TaskId, Uuid, WorkerId};
 use grove_domain::moment::{Moment, SignedDuration, Timestamp};
+use grove_domain::plugin::{Digest, Origin, Plugin, PluginKind, PluginVersion, Probation};
 use grove_domain::request::{self, Job, JobAccess, Priority, Request, Spec};
 use grove_domain::task::{Phase, Step, StepOutcome, Task, TaskKind, TaskSpec, TaskStatus};
 use grove_domain::wants::Wants;
@@ -49,6 +50,43 @@ fn uuid() -> impl Strategy<Value = Uuid> {
     any::<u128>().prop_map(Uuid::from_u128)
 }
 
+fn digest() -> impl Strategy<Value = Digest> {
+    any::<[u8; Digest::BYTES]>().prop_map(Digest::new)
+}
+
+/// A plugin with the versions that it names.
+pub(crate) fn plugin() -> impl Strategy<Value = (Plugin, Vec<PluginVersion>)> {
+    let kind = select(&PluginKind::ALL[..]);
+    let version = (digest(), text(), text(), select(&Origin::ALL[..]), instant());
+    let probation = of((instant(), 0..=9_u32, 9..=u32::MAX));
+    let how = (any::<bool>(), any::<bool>(), any::<bool>(), instant(), probation, of(text()));
+    (text(), kind, vec(version, 2..4), how).prop_map(|(name, kind, found, how)| {
+        let (enabled, active, previous, since, probation, trouble) = how;
+        let mut versions: Vec<_> = found
+            .into_iter()
+            .map(|(digest, version, manifest, origin, installed)| PluginVersion {
+                name: name.clone(),
+                digest,
+                kind,
+                version,
+                manifest,
+                origin,
+                installed,
+            })
+            .collect();
+        versions.sort_by_key(|version| version.digest);
+        versions.dedup_by_key(|version| version.digest);
+        let active = (enabled || active).then(|| versions[0].digest);
+        let previous =
+            previous.then(|| versions[versions.len() - 1].digest).filter(|last| active != Some(*last));
+        let probation = probation
+            .filter(|_| active.is_some() && previous.is_some())
+            .map(|(until, failures, outcomes)| Probation { until, outcomes, failures });
+        let plugin = Plugin { name, kind, enabled, active, previous, since, probation, trouble, revision: 1 };
+        (plugin, versions)
+    })
+}
+
 fn map() -> impl Strategy<Value = Map> {
     btree_map(text(), text(), 0..4)
 }
@@ -85,18 +123,12 @@ pub(crate) fn task() -> impl Strategy<Value = Task> {
         uuid().prop_map(WorkerId),
         count(),
         of(count().prop_map(RequestId)),
-        text(),
+        (text(), of(digest())),
         span(),
         instant(),
     )
-        .prop_map(|(kind, worker, generation, request, driver, timeout, queued)| TaskSpec {
-            kind,
-            worker,
-            generation,
-            request,
-            driver,
-            timeout,
-            queued,
+        .prop_map(|(kind, worker, generation, request, (driver, driver_version), timeout, queued)| {
+            TaskSpec { kind, worker, generation, request, driver, driver_version, timeout, queued }
         });
     (uuid(), spec, status()).prop_map(|(id, spec, status)| Task {
         id: TaskId(id),
@@ -151,7 +183,7 @@ pub(crate) fn worker(occupant: u64) -> impl Strategy<Value = Worker> {
         },
     );
     let who = (uuid(), text(), text(), map(), map(), map());
-    let what = (of(lines()), of(text()), of(text()), health, of(access));
+    let what = (of(lines()), of(text()), of(text()), of(digest()), health, of(access));
     let how = (
         select(&worker::State::ALL[..]),
         instant(),
@@ -163,7 +195,7 @@ pub(crate) fn worker(occupant: u64) -> impl Strategy<Value = Worker> {
     );
     (who, what, how).prop_map(move |(who, what, how)| {
         let (id, driver, driver_config, agent, introspected, admin) = who;
-        let (groups, host, notes, health, access) = what;
+        let (groups, host, notes, driver_version, health, access) = what;
         let (state, since, reason, opened, task, mut recovery, generation) = how;
         if state != worker::State::Failed {
             recovery.recheck_at = None;
@@ -179,6 +211,7 @@ pub(crate) fn worker(occupant: u64) -> impl Strategy<Value = Worker> {
             groups: groups.map(Arc::from),
             host,
             notes,
+            driver_version,
             health,
             access: access.map(Arc::new),
             occupation: (state == worker::State::Running)

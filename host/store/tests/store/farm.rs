@@ -8,6 +8,7 @@ use grove_domain::event::{Event, Subject};
 use grove_domain::group::{Owner, OwnerGroups};
 use grove_domain::id::{RequestId, TaskId, Uuid, WorkerId};
 use grove_domain::moment::{Moment, SignedDuration, Timestamp};
+use grove_domain::plugin::{Digest, Origin, Plugin, PluginKind, PluginVersion};
 use grove_domain::request::{Job, JobAccess, Priority, Request, Spec, State};
 use grove_domain::task::{Task, TaskKind, TaskSpec};
 use grove_domain::wants::Wants;
@@ -146,10 +147,39 @@ pub(crate) fn task(number: u128, kind: TaskKind, worker: &Worker, request: Optio
         generation: worker.generation,
         request: request.map(RequestId),
         driver: "simulated".to_owned(),
+        driver_version: None,
         timeout: SignedDuration::from_secs(60),
         queued: at(0),
     };
     Task::queued(TaskId(Uuid::from_u128(number)), spec)
+}
+
+/// A version whose digest is this byte, over and over.
+pub(crate) fn version(name: &str, byte: u8) -> PluginVersion {
+    PluginVersion {
+        name: name.to_owned(),
+        digest: Digest::new([byte; Digest::BYTES]),
+        kind: PluginKind::Driver,
+        version: format!("1.{byte}"),
+        manifest: "name = \"simulated\"\n".to_owned(),
+        origin: Origin::Installed,
+        installed: at(0),
+    }
+}
+
+/// A plugin that uses this version.
+pub(crate) fn plugin(version: &PluginVersion) -> Plugin {
+    Plugin {
+        name: version.name.clone(),
+        kind: version.kind,
+        enabled: true,
+        active: Some(version.digest),
+        previous: None,
+        since: at(0),
+        probation: None,
+        trouble: None,
+        revision: 1,
+    }
 }
 
 pub(crate) fn event(seq: u64, subject: Subject) -> Event {
@@ -171,6 +201,14 @@ pub(crate) fn put_worker(worker: &Worker) -> Change {
 
 pub(crate) fn put_request(request: &Request) -> Change {
     Change::PutRequest(Arc::new(request.clone()))
+}
+
+pub(crate) fn put_plugin(plugin: &Plugin) -> Change {
+    Change::PutPlugin(Arc::new(plugin.clone()))
+}
+
+pub(crate) fn put_version(version: &PluginVersion) -> Change {
+    Change::PutPluginVersion(Arc::new(version.clone()))
 }
 
 pub(crate) fn put_task(task: &Task) -> Change {

@@ -15,5 +15,6 @@ mod constraints;
 mod crash;
 mod limits;
 mod opening;
+mod plugins;
 mod reads;
 mod round_trip;

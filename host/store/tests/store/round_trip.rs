@@ -5,7 +5,7 @@ use grove_store::{Batch, EventQuery};
 use proptest::prelude::*;
 
 use crate::any;
-use crate::farm::{self, commit, held, put_request, put_task, put_worker};
+use crate::farm::{self, commit, held, put_plugin, put_request, put_task, put_version, put_worker};
 
 /// The worker that requests hold.
 const HOLDER: u128 = 7;
@@ -24,17 +24,20 @@ proptest! {
         event in any::event(1),
         request in request(),
         mut later in request(),
+        (plugin, versions) in any::plugin(),
     ) {
         let (folder, store) = farm::new();
         let epoch = store.load().unwrap().epoch;
         let holder = farm::worker(HOLDER);
-        let changes = vec![
+        let mut changes = vec![
             put_worker(&worker),
             put_worker(&holder),
             put_worker(&held(&holder, 1)),
             put_request(&request),
             put_task(&task),
+            put_plugin(&plugin),
         ];
+        changes.extend(versions.iter().map(put_version));
         commit(&store, Batch { epoch, changes, events: vec![event.clone()] }).unwrap();
         let loaded = store.load().unwrap();
         prop_assert_eq!(&loaded.requests, &vec![request.clone()]);
@@ -50,6 +53,8 @@ proptest! {
         prop_assert!(loaded.workers.contains(&worker), "{:?}", loaded.workers);
         prop_assert!(loaded.workers.contains(&held(&holder, 1)));
         prop_assert_eq!(loaded.requests, vec![later.clone()]);
+        prop_assert_eq!(loaded.plugins, vec![plugin]);
+        prop_assert_eq!(loaded.plugin_versions, versions);
         prop_assert_eq!(loaded.last_request, 1);
         prop_assert_eq!(loaded.last_place, later.place);
         prop_assert_eq!(loaded.live_tasks.contains(&task), !task.status.phase.is_terminal());

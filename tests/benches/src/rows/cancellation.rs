@@ -102,6 +102,7 @@ fn queued(farm: &Farm, hosts: std::ops::Range<u64>, table: &mut Table) -> Result
         }
         ensure!(begin.elapsed() < Duration::from_secs(120), "{live} tasks run");
     }
+    let work = "  ... until no driver runs that was superseded";
     table.line(line(work, "ms", ms(begin.elapsed()), Goal::AtMost(10_000.0)));
     Ok(())
 }

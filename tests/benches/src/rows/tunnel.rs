@@ -24,15 +24,19 @@ pub(super) fn tunnel(table: &mut Table) -> Result<()> {
     let farm = Farm::start(state.path(), NO_KEYS)?;
     let (sink, echo) = (listen(drain)?, listen(answer)?);
     let (to_sink, to_echo) = (through(&farm, 1, sink)?, through(&farm, 2, echo)?);
+    let relayed = relay(sink)?;
     for (work, streams, peer) in [("tunnel, 1 stream", 1, "0.46x"), ("tunnel, 8 streams at once", 8, "0.39x")]
     {
-        let (mut ours, mut twins) = (Vec::new(), Vec::new());
+        let (mut ours, mut twins, mut relays) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             ours.push(throughput(to_sink, streams)?);
             twins.push(throughput(sink, streams)?);
+            relays.push(throughput(relayed, streams)?);
         }
-        let (ours, twin) = (median(&ours), Some(median(&twins)));
-        table.line(Line { work, unit: "MB/s", ours, twin, goal: Goal::RatioAtLeast(0.7), peer });
+        let (ours, direct, relay) = (median(&ours), median(&twins), median(&relays));
+        let line = |work, twin, goal, peer| Line { work, unit: "MB/s", ours, twin: Some(twin), goal, peer };
+        table.line(line(work, direct, Goal::RatioAtLeast(0.7), peer));
+        table.line(line("  ... beside a bare relay, which only copies", relay, Goal::RatioAtLeast(0.9), ""));
     }
     let (mut ours, mut twins) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -75,6 +79,33 @@ fn listen(serve: fn(TcpStream)) -> Result<SocketAddr> {
         }
     });
     Ok(address)
+}
+
+/// The least that any way through another process costs: a thread for each way, blocking reads and writes.
+fn relay(to: SocketAddr) -> Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    std::thread::spawn(move || {
+        for inward in listener.incoming().flatten() {
+            let Ok(outward) = TcpStream::connect(to) else { continue };
+            let (Ok(back), Ok(from)) = (inward.try_clone(), outward.try_clone()) else { continue };
+            for (from, to) in [(inward, outward), (from, back)] {
+                let _ = to.set_nodelay(true);
+                std::thread::spawn(move || copy(from, to));
+            }
+        }
+    });
+    Ok(address)
+}
+
+fn copy(mut from: TcpStream, mut to: TcpStream) {
+    let mut buffer = vec![0; 512 << 10];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        if to.write_all(buffer.get(..length).unwrap_or_default()).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(std::net::Shutdown::Write);
 }
 
 /// Reads to the end and answers with how much it was.

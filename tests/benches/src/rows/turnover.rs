@@ -68,15 +68,16 @@ pub(super) fn drain(table: &mut Table) -> Result<()> {
         opened.push(last.as_ref().map_or(f64::NAN, since_due));
         farm.stop()?;
     }
-    let line = |work, ours: &[f64], peer| Line {
+    let line = |work, ours: &[f64], goal, peer| Line {
         work,
         unit: "ms",
         ours: median(ours),
         twin: None,
-        goal: Goal::AtMost(200.0),
+        goal,
         peer,
     };
-    table.line(line("drain 1,000 idle workers, 1,000 unmatchable requests ahead", &matched, "84,800"));
-    table.line(line("  ... until all 1,000 jobs are open", &opened, ""));
+    let work = "drain 1,000 idle workers, 1,000 unmatchable requests ahead";
+    table.line(line(work, &matched, Goal::AtMost(200.0), "84,800"));
+    table.line(line("  ... until all 1,000 jobs are open", &opened, Goal::None, ""));
     Ok(())
 }

@@ -6,60 +6,49 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grove_control::ports::{self, Call, Driver, Drivers, HealthReport, Reply, Watch};
+use grove_domain::plugin::Digest;
 use grove_domain::worker::{self, Failure, FailureKind};
 use grove_runtime::{
-    CallContext, CallError, CallLimits, Cause, DriverCall, DriverInstance, DriverReply, Level, NoSecrets,
-    SecretHost, Session, SshHost, Target, TaskHost,
+    CallContext, CallError, CallLimits, Cause, DriverCall, DriverInstance, DriverPlugin, DriverReply, Level,
+    NoSecrets, SecretHost, Session, SshHost, Target, TaskHost,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::serve::plugins::Plugins;
+use crate::serve::plugins::registry::Registry;
 
 /// Longest time a driver may look at a configuration.
 const VALIDATE: Duration = Duration::from_secs(10);
 
 /// The farm's drivers.
 pub(crate) struct PluginDrivers {
-    pub(crate) plugins: Arc<Plugins>,
+    pub(crate) registry: Registry,
     pub(crate) ssh: Arc<dyn SshHost>,
     pub(crate) secrets: Arc<dyn SecretHost>,
 }
 
 impl Drivers for PluginDrivers {
     fn names(&self) -> Vec<String> {
-        self.plugins.drivers()
+        self.registry.drivers()
     }
 
-    fn validate(&self, driver: &str, config: &str) -> BoxFuture<'static, Result<(), String>> {
-        let driver = self.plugins.driver(driver);
+    fn validate(
+        &self,
+        driver: &str,
+        version: Option<&Digest>,
+        config: &str,
+    ) -> BoxFuture<'static, Result<(), String>> {
+        let (registry, driver, version) = (self.registry.clone(), driver.to_owned(), version.copied());
         let config = config.to_owned();
-        async move {
-            let context = CallContext {
-                cancel: CancellationToken::new(),
-                limits: CallLimits { deadline: VALIDATE, ..CallLimits::default() },
-                task: Arc::new(NoTask),
-                ssh: None,
-                secrets: Arc::new(NoSecrets),
-                label: "validate".to_owned(),
-            };
-            match driver?.call(DriverCall::Validate(config), context).await {
-                Ok(_) => Ok(()),
-                Err(error) => {
-                    Err(error.failure().map_or_else(|| error.to_string(), |said| said.text.clone()))
-                }
-            }
-        }
-        .boxed()
+        async move { validate(&registry.driver(&driver, version).await?, config).await }.boxed()
     }
 
     fn start(
         &self,
         driver: &str,
+        version: Option<&Digest>,
         target: ports::Target,
         watch: Arc<dyn Watch>,
     ) -> Result<Box<dyn Driver>, Failure> {
-        let config_failure = |reason| Failure { kind: FailureKind::Config, reason };
-        let plugin = self.plugins.driver(driver).map_err(config_failure)?;
         let cancel = CancellationToken::new();
         let context = CallContext {
             cancel: cancel.clone(),
@@ -74,16 +63,82 @@ impl Drivers for PluginDrivers {
             capabilities: target.capabilities.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
             config: target.config,
         };
-        Ok(Box::new(PluginDriver { instance: plugin.open(context), cancel, target }))
+        let wanted = Wanted {
+            registry: self.registry.clone(),
+            name: driver.to_owned(),
+            version: version.copied(),
+            context,
+        };
+        Ok(Box::new(PluginDriver { at_work: AtWork::Wanted(Some(Box::new(wanted))), cancel, target }))
+    }
+}
+
+/// Whether the driver takes this configuration; otherwise its words why not.
+pub(crate) async fn validate(driver: &DriverPlugin, config: String) -> Result<(), String> {
+    match driver.call(DriverCall::Validate(config), outside_tasks("validate")).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.failure().map_or_else(|| error.to_string(), |said| said.text.clone())),
+    }
+}
+
+/// Asks a driver what it is: it starts, and answers.
+pub(crate) async fn describe(driver: &DriverPlugin) -> Result<(), String> {
+    match driver.call(DriverCall::Describe, outside_tasks("describe")).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn outside_tasks(label: &str) -> CallContext {
+    CallContext {
+        cancel: CancellationToken::new(),
+        limits: CallLimits { deadline: VALIDATE, ..CallLimits::default() },
+        task: Arc::new(NoTask),
+        ssh: None,
+        secrets: Arc::new(NoSecrets),
+        label: label.to_owned(),
     }
 }
 
 /// One plugin instance at work for one task.
 struct PluginDriver {
-    instance: DriverInstance,
+    at_work: AtWork,
     /// Fires inside the instance.
     cancel: CancellationToken,
     target: Target,
+}
+
+enum AtWork {
+    /// Until the first call; none while that looks for the plugin, or when it did not find it.
+    Wanted(Option<Box<Wanted>>),
+    Instance(DriverInstance),
+}
+
+/// A version of a driver that may still be on its way.
+struct Wanted {
+    registry: Registry,
+    name: String,
+    version: Option<Digest>,
+    context: CallContext,
+}
+
+impl Wanted {
+    async fn open(self) -> Result<DriverInstance, String> {
+        Ok(self.registry.driver(&self.name, self.version).await?.open(self.context))
+    }
+}
+
+impl AtWork {
+    async fn instance(&mut self) -> Result<&mut DriverInstance, String> {
+        if let AtWork::Wanted(wanted) = self {
+            let wanted = wanted.take().ok_or("its driver was not to be had")?;
+            *self = AtWork::Instance(wanted.open().await?);
+        }
+        match self {
+            AtWork::Instance(instance) => Ok(instance),
+            AtWork::Wanted(_) => Err("its driver was not to be had".to_owned()),
+        }
+    }
 }
 
 impl Driver for PluginDriver {
@@ -95,8 +150,13 @@ impl Driver for PluginDriver {
     ) -> BoxFuture<'a, Result<Reply, ports::CallError>> {
         let call = driver_call(call, self.target.clone());
         async move {
+            let instance = tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Err(ports::CallError::Cancelled),
+                instance = self.at_work.instance() => instance.map_err(not_to_be_had)?,
+            };
             let limits = CallLimits { deadline, ..CallLimits::default() };
-            let work = self.instance.call_within(call, limits);
+            let work = instance.call_within(call, limits);
             tokio::pin!(work);
             let result = tokio::select! {
                 biased;
@@ -111,6 +171,10 @@ impl Driver for PluginDriver {
         }
         .boxed()
     }
+}
+
+fn not_to_be_had(reason: String) -> ports::CallError {
+    ports::CallError::Failed { failure: Failure { kind: FailureKind::Config, reason }, plugin_died: false }
 }
 
 fn driver_call(call: Call, target: Target) -> DriverCall {

@@ -9,52 +9,111 @@ use grove_control::ports::{self, Ask, Policies, Policy, PolicyChange};
 use grove_domain::group::OwnerGroups;
 use grove_domain::id::RequestId;
 use grove_domain::moment::Timestamp;
+use grove_domain::plugin::Digest;
 use grove_domain::request::Request;
 use grove_domain::worker::Worker;
 use grove_runtime::policy as guest;
-use grove_runtime::{CallLimits, Level, LogSink, PolicySession};
+use grove_runtime::{CallLimits, PolicyPlugin, PolicySession};
+use tokio::sync::watch;
 
-use crate::serve::plugins::Plugins;
+use super::log::PluginLog;
 
 /// Limits of one call into a policy.
 const LIMITS: CallLimits = CallLimits { deadline: Duration::from_secs(5), running: Duration::from_secs(2) };
+/// Longest wait for the policy of a farm that is being taken up.
+const PATIENCE: Duration = Duration::from_secs(8);
 
-/// The farm's policy.
-pub(crate) struct PluginPolicies {
-    pub(crate) plugins: Arc<Plugins>,
-    /// Name of the active policy.
-    pub(crate) active: String,
-    /// Its settings, JSON text.
-    pub(crate) settings: String,
+/// Who decides.
+#[derive(Clone)]
+pub(crate) enum Chosen {
+    /// Not known yet: the farm is being taken up. Whoever asks waits.
+    Undecided,
+    /// No policy: the built-in rule.
+    Nobody,
+    /// A policy that can be asked.
+    Policy {
+        /// Its name.
+        name: String,
+        version: Digest,
+        plugin: PolicyPlugin,
+        /// Its settings, JSON text.
+        settings: String,
+    },
+    /// A policy that cannot be asked, and why: the built-in rule decides meanwhile.
+    Broken {
+        /// Its name.
+        name: String,
+        /// None: there is no such policy.
+        version: Option<Digest>,
+        why: String,
+    },
+}
+
+/// The farm's policy; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct PluginPolicies(Arc<watch::Sender<Chosen>>);
+
+impl PluginPolicies {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(Chosen::Undecided)))
+    }
+
+    /// From now on; whoever uses this tells the controller.
+    pub(crate) fn choose(&self, chosen: Chosen) {
+        self.0.send_replace(chosen);
+    }
+
+    pub(crate) fn is_undecided(&self) -> bool {
+        matches!(*self.0.borrow(), Chosen::Undecided)
+    }
 }
 
 impl Policies for PluginPolicies {
     fn name(&self) -> String {
-        self.active.clone()
+        match &*self.0.borrow() {
+            Chosen::Undecided => "the policy".to_owned(),
+            Chosen::Nobody => String::new(),
+            Chosen::Policy { name, .. } | Chosen::Broken { name, .. } => name.clone(),
+        }
+    }
+
+    fn version(&self) -> Option<Digest> {
+        match &*self.0.borrow() {
+            Chosen::Undecided | Chosen::Nobody => None,
+            Chosen::Policy { version, .. } => Some(*version),
+            Chosen::Broken { version, .. } => *version,
+        }
     }
 
     fn open(&self) -> BoxFuture<'static, Result<Box<dyn Policy>, String>> {
-        let policy = self.plugins.policy(&self.active);
-        let settings = self.settings.clone();
-        let log = Arc::new(PolicyLog(self.active.clone()));
+        let mut chosen = self.0.subscribe();
         async move {
-            let session = policy?.open(settings, LIMITS, log).await.map_err(|error| error.to_string())?;
-            Ok(Box::new(PluginPolicy(session)) as Box<dyn Policy>)
+            let decided = chosen.wait_for(|chosen| !matches!(chosen, Chosen::Undecided));
+            let chosen = match tokio::time::timeout(PATIENCE, decided).await {
+                Ok(Ok(chosen)) => chosen.clone(),
+                _ => Chosen::Undecided,
+            };
+            match chosen {
+                Chosen::Undecided => Err("the policy is not loaded yet".to_owned()),
+                Chosen::Nobody => Err("there is no policy".to_owned()),
+                Chosen::Broken { why, .. } => Err(why),
+                Chosen::Policy { name, plugin, settings, .. } => {
+                    Ok(Box::new(PluginPolicy(open(&plugin, &name, settings).await?)) as Box<dyn Policy>)
+                }
+            }
         }
         .boxed()
     }
 }
 
-struct PolicyLog(String);
-
-impl LogSink for PolicyLog {
-    fn log(&self, level: Level, line: &str) {
-        match level {
-            Level::Error | Level::Warn => tracing::warn!(policy = self.0, "{line}"),
-            Level::Info => tracing::info!(policy = self.0, "{line}"),
-            Level::Debug | Level::Trace => tracing::debug!(policy = self.0, "{line}"),
-        }
-    }
+/// A session with a policy, or its words why not.
+pub(crate) async fn open(
+    plugin: &PolicyPlugin,
+    name: &str,
+    settings: String,
+) -> Result<PolicySession, String> {
+    let log = Arc::new(PluginLog(name.to_owned()));
+    plugin.open(settings, LIMITS, log).await.map_err(|error| error.to_string())
 }
 
 struct PluginPolicy(PolicySession);

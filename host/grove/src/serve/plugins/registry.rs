@@ -1,0 +1,184 @@
+//! Which versions of plugins are loaded: where tasks, registrations and policy sessions find what they run on.
+//!
+//! The services of the plugins come and go here; whoever asks for a version that is on its way waits for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use grove_domain::plugin::{Digest, PluginKind};
+use grove_runtime::{DriverPlugin, Plugin};
+use tokio::sync::watch;
+
+/// Longest wait for a version that is on its way.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A version: of which name, and which component.
+pub(crate) type Version = (String, Digest);
+
+/// The loaded versions; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Registry(Arc<watch::Sender<State>>);
+
+/// What is known of versions.
+#[derive(Default)]
+pub(crate) struct State {
+    versions: BTreeMap<Version, Slot>,
+    /// Versions that have a service.
+    served: BTreeSet<Version>,
+    /// What names stand for now, as far as they are in use.
+    in_use: BTreeMap<String, (PluginKind, Digest)>,
+}
+
+enum Slot {
+    Loading,
+    Loaded(Plugin),
+    Failed(String),
+}
+
+impl Registry {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(watch::Sender::default()))
+    }
+
+    /// A version is on its way. It leaves when the place is dropped.
+    pub(crate) fn enter(&self, version: Version) -> Place {
+        self.set(&version, Slot::Loading);
+        Place { registry: self.clone(), version, stays: false }
+    }
+
+    /// A version that is not wanted any more.
+    pub(crate) fn forget(&self, version: &Version) {
+        self.0.send_if_modified(|state| state.versions.remove(version).is_some());
+    }
+
+    /// Versions that have a service, which is what loads them.
+    pub(crate) fn served(&self) -> BTreeSet<Version> {
+        self.0.borrow().served.clone()
+    }
+
+    /// A version has a service from now on, or none any more.
+    pub(crate) fn serve(&self, version: &Version, served: bool) {
+        self.0.send_if_modified(|state| {
+            if served {
+                state.served.insert(version.clone())
+            } else {
+                state.served.remove(version)
+            };
+            // Nobody waits for that.
+            false
+        });
+    }
+
+    /// Fires when something changes.
+    pub(crate) fn changes(&self) -> watch::Receiver<State> {
+        self.0.subscribe()
+    }
+
+    fn set(&self, version: &Version, slot: Slot) {
+        self.0.send_modify(|state| drop(state.versions.insert(version.clone(), slot)));
+    }
+
+    /// What names stand for from now on.
+    pub(crate) fn use_these(&self, in_use: BTreeMap<String, (PluginKind, Digest)>) {
+        self.0.send_if_modified(|state| {
+            let changed = state.in_use != in_use;
+            state.in_use = in_use;
+            changed
+        });
+    }
+
+    /// Names of the drivers in use, sorted.
+    pub(crate) fn drivers(&self) -> Vec<String> {
+        let state = self.0.borrow();
+        let drivers = state.in_use.iter().filter(|(_, (kind, _))| *kind == PluginKind::Driver);
+        drivers.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// A version that is loaded at this moment, or why it is not.
+    pub(crate) fn loaded(&self, version: &Version) -> Option<Result<Plugin, String>> {
+        self.0.borrow().versions.get(version).and_then(Slot::outcome)
+    }
+
+    /// A version (none: the one in use), waiting for it while it is on its way.
+    pub(crate) async fn get(&self, name: &str, digest: Option<Digest>) -> Result<Plugin, String> {
+        let mut states = self.0.subscribe();
+        let there = states.wait_for(|state| state.find(name, digest).is_some());
+        match tokio::time::timeout(PATIENCE, there).await {
+            Ok(Ok(state)) => state.find(name, digest).unwrap_or_else(|| Err(not_loaded(name, digest))),
+            _ => Err(not_loaded(name, digest)),
+        }
+    }
+
+    /// A driver, waiting for it while it is on its way.
+    pub(crate) async fn driver(&self, name: &str, digest: Option<Digest>) -> Result<DriverPlugin, String> {
+        match self.get(name, digest).await? {
+            Plugin::Driver(driver) => Ok(driver),
+            other => Err(format!("plugin {name:?} is a {}, not a driver", other.manifest().kind)),
+        }
+    }
+
+    /// Waits until each of these is loaded, or known to have failed.
+    pub(crate) async fn settled(&self, versions: &[Version]) {
+        let known = |state: &State| {
+            versions
+                .iter()
+                .all(|version| state.versions.get(version).is_some_and(|slot| slot.outcome().is_some()))
+        };
+        let mut states = self.0.subscribe();
+        // One that takes longer is waited for by whoever needs it.
+        let _ = tokio::time::timeout(PATIENCE, states.wait_for(known)).await;
+    }
+}
+
+fn not_loaded(name: &str, digest: Option<Digest>) -> String {
+    match digest {
+        Some(digest) => format!("version {} of plugin {name:?} is not loaded", digest.short()),
+        None => format!("no plugin named {name:?} is in use"),
+    }
+}
+
+impl State {
+    /// None while it may still come.
+    fn find(&self, name: &str, digest: Option<Digest>) -> Option<Result<Plugin, String>> {
+        let digest = digest.or_else(|| self.in_use.get(name).map(|(_, digest)| *digest))?;
+        self.versions.get(&(name.to_owned(), digest))?.outcome()
+    }
+}
+
+impl Slot {
+    fn outcome(&self) -> Option<Result<Plugin, String>> {
+        match self {
+            Slot::Loading => None,
+            Slot::Loaded(plugin) => Some(Ok(plugin.clone())),
+            Slot::Failed(why) => Some(Err(why.clone())),
+        }
+    }
+}
+
+/// A version's place in the registry, as long as its service lives.
+pub(crate) struct Place {
+    registry: Registry,
+    version: Version,
+    stays: bool,
+}
+
+impl Place {
+    pub(crate) fn loaded(&self, plugin: Plugin) {
+        self.registry.set(&self.version, Slot::Loaded(plugin));
+    }
+
+    /// It stays known as failed until it is tried again.
+    pub(crate) fn failed(mut self, why: String) {
+        self.registry.set(&self.version, Slot::Failed(why));
+        self.stays = true;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.stays {
+            self.registry.forget(&self.version);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What the controller is made of: its services, what each needs, and what it gives.
+//!
+//! ```text
+//! http ─────────────▶ front ◀── api ──▶ controller ──▶ store, keys, tunnels
+//! (answers always)                │         ▲
+//!                                 └─▶ plugins ──▶ (installs) plugin/NAME@VERSION ──▶ runtime
+//!                                       ▲              ▲
+//!                       plugin-folder ──┘   policy ────┴──▶ controller
+//! ```
+//!
+//! An arrow leads to what a service needs. The dispatcher, its timers, the publisher of events and the sessions with
+//! policies are parts of one service, `controller`: none of them can go on without the others.
+//!
+//! What must never happen here: a service that outlives what it needs; one that does not stop when it is asked to.
+
+mod api;
+mod controller;
+mod folder;
+mod http;
+mod keys;
+mod plugin;
+mod plugins;
+mod policy;
+mod runtime;
+mod store;
+mod tunnels;
+
+pub(crate) use api::API;
+pub(crate) use http::HTTP;
+pub(crate) use store::Hopeless;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use cap_std::fs::Dir;
+use grove_access::keypool::KeyPool;
+use grove_access::secrets::Secrets;
+use grove_access::tunnel::Tunnels;
+use grove_api::Front;
+use grove_control::Controller;
+use grove_engine::{EngineHandle, Key, Service};
+use grove_runtime::Runtime;
+use tokio::sync::watch;
+
+use super::adapters::policies::PluginPolicies;
+use super::adapters::store::SqliteStore;
+use super::config::Config;
+use super::plugins::intake::Intake;
+use super::plugins::load::Loader;
+use super::plugins::registry::Registry;
+
+/// The durable truth.
+const STORE: Key<SqliteStore> = Key::new("store");
+/// Where plugins run.
+const RUNTIME: Key<Runtime> = Key::new("runtime");
+/// Session keys in stock.
+const KEYS: Key<KeyPool> = Key::new("keys");
+/// Ways to boards.
+const TUNNELS: Key<Tunnels> = Key::new("tunnels");
+/// Who decides.
+const CONTROLLER: Key<Controller> = Key::new("controller");
+/// That plugins are found, and follow the rows of the farm.
+const PLUGINS: &str = "plugins";
+/// The policy in use.
+const POLICY: &str = "policy";
+
+/// What services share that none of them makes: it is there before the first and after the last.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    /// The state folder.
+    pub(crate) folder: Dir,
+    pub(crate) secrets: Arc<Secrets>,
+    pub(crate) registry: Registry,
+    pub(crate) policies: PluginPolicies,
+    pub(crate) loader: Loader,
+    pub(crate) front: Front,
+    /// For those that install others.
+    pub(crate) engine: EngineHandle,
+    /// Where HTTP is served, once it is.
+    pub(crate) address: watch::Sender<Option<SocketAddr>>,
+    /// Whether the store was ever open: then there is a farm to lose.
+    pub(crate) store_was_open: AtomicBool,
+}
+
+impl Shared {
+    /// The way in for plugins, as long as these live.
+    fn intake(&self, controller: &Controller, runtime: &Runtime) -> Intake {
+        Intake { controller: controller.clone(), runtime: runtime.clone(), loader: self.loader.clone() }
+    }
+}
+
+/// The services that are there from the beginning; `plugins` installs the others.
+pub(crate) fn all(shared: &Arc<Shared>) -> Vec<Service> {
+    let mut all = vec![
+        store::service(shared),
+        runtime::service(shared),
+        keys::service(shared),
+        tunnels::service(shared),
+        controller::service(shared),
+        plugins::service(shared),
+        api::service(shared),
+        http::service(shared),
+    ];
+    if shared.config.plugins.folder.is_some() {
+        all.push(folder::service(shared));
+    }
+    all
+}

@@ -1,0 +1,222 @@
+//! Which services of plugins there are: it takes in what is found, then follows the rows of the farm.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use grove_control::Controller;
+use grove_control::farm::Farm;
+use grove_domain::plugin::PluginVersion;
+use grove_engine::{EngineHandle, Exit, Output, Refused, Scope, Service};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::{CONTROLLER, PLUGINS, POLICY, RUNTIME, Shared, plugin, policy};
+use crate::serve::adapters::policies::Chosen;
+use crate::serve::plugins::found;
+use crate::serve::plugins::intake::Intake;
+use crate::serve::plugins::registry::Version;
+
+/// Between looks at whether a service has left.
+const LEAVING: Duration = Duration::from_millis(5);
+
+pub(super) fn service(shared: &Arc<Shared>) -> Service {
+    let shared = shared.clone();
+    Service::new(PLUGINS, move |scope| run(scope, shared.clone())).needs(&CONTROLLER).needs(&RUNTIME)
+}
+
+async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
+    let controller = scope.get(&CONTROLLER)?;
+    let mut events = controller.feed().subscribe();
+    let intake = shared.intake(&controller, &*scope.get(&RUNTIME)?);
+    take_in_what_is_found(&shared, &intake).await?;
+    let mut follow = Follow {
+        shared: shared.clone(),
+        controller: (*controller).clone(),
+        policy: None,
+        told: BTreeSet::new(),
+    };
+    follow.catch_up(&controller.farm()).await?;
+    let needed: Vec<Version> = needed(&controller.farm()).into_keys().collect();
+    shared.registry.settled(&needed).await;
+    follow.tell_failures().await;
+    scope.started(Output::none());
+    let mut outcomes = shared.registry.changes();
+    loop {
+        tokio::select! {
+            () = scope.stop().cancelled() => return Ok(()),
+            event = events.recv() => match event {
+                Ok(event) if !concerns_plugins(&event.kind) => continue,
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return Err(Exit::failed("the controller tells no events any more")),
+            },
+            changed = outcomes.changed() => if changed.is_err() { return Ok(()) },
+        }
+        follow.catch_up(&controller.farm()).await?;
+        follow.tell_failures().await;
+    }
+}
+
+/// Pins come with the edits of workers.
+fn concerns_plugins(kind: &str) -> bool {
+    kind.starts_with("plugin.") || kind.starts_with("worker.")
+}
+
+/// The plugins in the binary and in the plugin folder. One that is not taken in does not keep the others from it.
+async fn take_in_what_is_found(shared: &Arc<Shared>, intake: &Intake) -> Result<(), Exit> {
+    let folder = shared.config.plugins.folder.clone();
+    let found = tokio::task::spawn_blocking(move || {
+        let mut found = found::bundled()?;
+        for folder in folder.as_deref().map(found::folders).transpose()?.unwrap_or_default() {
+            match found::in_folder(&folder) {
+                Ok(plugin) => found.push(plugin),
+                Err(error) => tracing::error!("{error:#}"),
+            }
+        }
+        anyhow::Ok(found)
+    });
+    for found in found.await?.map_err(Exit::failed)? {
+        let name = found.manifest.name.clone();
+        if let Err(why) = intake.found(found, false).await {
+            tracing::error!(plugin = name, "{why}");
+        }
+    }
+    if let Some(name) = &shared.config.policy.name
+        && !intake.use_policy(name).await?
+    {
+        tracing::error!("there is no policy named {name:?}; the built-in rule decides");
+    }
+    let farm = intake.controller.farm();
+    let shelf = shared.loader.shelf.clone();
+    let kept = tokio::task::spawn_blocking(move || {
+        shelf.retain(|digest| farm.plugin_versions().keys().any(|(_, kept)| kept == digest))
+    });
+    if let Err(error) = kept.await? {
+        tracing::warn!("{error:#}");
+    }
+    Ok(())
+}
+
+/// Versions that something may be asked of: those in use, those that may have to be gone back to, and those that workers
+/// are pinned to.
+fn needed(farm: &Farm) -> BTreeMap<Version, Arc<PluginVersion>> {
+    let mut wanted = BTreeSet::new();
+    for plugin in farm.plugins().values().filter(|plugin| plugin.enabled) {
+        let previous = plugin.previous.filter(|_| plugin.probation.is_some());
+        wanted.extend(plugin.active.into_iter().chain(previous).map(|digest| (plugin.name.clone(), digest)));
+    }
+    for worker in farm.workers().values() {
+        if let Some(digest) = worker.driver_version {
+            wanted.insert((worker.registration.driver.clone(), digest));
+        }
+    }
+    let version = |version: Version| Some((version.clone(), farm.plugin_versions().get(&version)?.clone()));
+    wanted.into_iter().filter_map(version).collect()
+}
+
+/// What was done about the rows so far. What another life of this service did is met in the engine.
+struct Follow {
+    shared: Arc<Shared>,
+    controller: Controller,
+    /// The policy whose service is installed.
+    policy: Option<Version>,
+    /// Failures to load that the controller knows of.
+    told: BTreeSet<(Version, String)>,
+}
+
+impl Follow {
+    async fn catch_up(&mut self, farm: &Farm) -> Result<(), Exit> {
+        let in_use = farm
+            .plugins()
+            .values()
+            .filter_map(|plugin| Some((plugin.name.clone(), (plugin.kind, plugin.in_use()?))));
+        self.shared.registry.use_these(in_use.collect());
+        let needed = needed(farm);
+        let served = self.shared.registry.served();
+        for (version, row) in needed.iter().filter(|(version, _)| !served.contains(*version)) {
+            install(&self.shared.engine, plugin::service(&self.shared, row)).await?;
+            self.shared.registry.serve(version, true);
+        }
+        self.follow_policy(farm, &needed).await?;
+        for version in served.iter().filter(|version| !needed.contains_key(*version)) {
+            uninstall(&self.shared.engine, plugin::key(version).name()).await?;
+            self.shared.registry.serve(version, false);
+            self.shared.registry.forget(version);
+            self.told.retain(|(told, _)| told != version);
+        }
+        Ok(())
+    }
+
+    async fn follow_policy(
+        &mut self,
+        farm: &Farm,
+        needed: &BTreeMap<Version, Arc<PluginVersion>>,
+    ) -> Result<(), Exit> {
+        let wanted = farm.policy().and_then(|plugin| Some((plugin.name.clone(), plugin.in_use()?)));
+        if wanted == self.policy && !self.shared.policies.is_undecided() {
+            return Ok(());
+        }
+        let row = wanted.as_ref().and_then(|wanted| needed.get(wanted));
+        match row {
+            Some(row) => {
+                let service = policy::service(&self.shared, row);
+                install(&self.shared.engine, service).await?;
+            }
+            None => {
+                uninstall(&self.shared.engine, POLICY).await?;
+                let chosen = match &self.shared.config.policy.name {
+                    Some(name) if !name.is_empty() && farm.plugin(name).is_none() => Chosen::Broken {
+                        name: name.clone(),
+                        version: None,
+                        why: format!("no policy is named {name:?}"),
+                    },
+                    _ => Chosen::Nobody,
+                };
+                self.shared.policies.choose(chosen);
+                self.controller.policy_changed().await;
+            }
+        }
+        self.policy = wanted;
+        Ok(())
+    }
+
+    /// The controller goes back to the version before, where there is one.
+    async fn tell_failures(&mut self) {
+        let farm = self.controller.farm();
+        for plugin in farm.plugins().values() {
+            let Some(digest) = plugin.in_use() else { continue };
+            let version = (plugin.name.clone(), digest);
+            let Some(Err(why)) = self.shared.registry.loaded(&version) else { continue };
+            if !self.told.insert((version.clone(), why.clone())) {
+                continue;
+            }
+            if self.policy.as_ref() == Some(&version) {
+                let (name, version) = (plugin.name.clone(), Some(digest));
+                self.shared.policies.choose(Chosen::Broken { name, version, why: why.clone() });
+                self.controller.policy_changed().await;
+            }
+            // Refused when it is not in use any more: then nobody minds.
+            let _ = self.controller.plugin_load_failed(&plugin.name, digest, why).await;
+        }
+    }
+}
+
+/// Installs a service, in the place of one that an earlier life of this one installed, or of one that is leaving.
+async fn install(engine: &EngineHandle, service: Service) -> Result<(), Exit> {
+    loop {
+        match engine.install(service.clone()).await {
+            Err(Refused::AlreadyInstalled) => match engine.replace(service.clone()).await {
+                // It is about to leave, which takes no longer than its deadline.
+                Err(Refused::NotInstalled) => tokio::time::sleep(LEAVING).await,
+                other => return Ok(other?),
+            },
+            other => return Ok(other?),
+        }
+    }
+}
+
+async fn uninstall(engine: &EngineHandle, name: &str) -> Result<(), Exit> {
+    match engine.uninstall(name).await {
+        Err(Refused::NotInstalled) => Ok(()),
+        other => Ok(other?),
+    }
+}

@@ -1,0 +1,69 @@
+//! The store: opened, watched, and opened again when it went away.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use grove_engine::{Exit, Output, Scope, Service};
+use grove_store::{OpenError, Store};
+
+use super::{STORE, Shared};
+use crate::serve::adapters::store::SqliteStore;
+
+/// Between looks at whether the store's file is still the one that was opened.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// No waiting mends it: whoever starts a controller must hear of it.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) struct Hopeless(OpenError);
+
+pub(super) fn service(shared: &Arc<Shared>) -> Service {
+    let shared = shared.clone();
+    Service::new(STORE.name(), move |scope| run(scope, shared.clone()))
+}
+
+async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
+    let folder = shared.config.state().map_err(Exit::failed)?;
+    let was_open = shared.store_was_open.load(Ordering::Relaxed);
+    let store = tokio::task::spawn_blocking(move || open(&folder, was_open)).await??;
+    shared.store_was_open.store(true, Ordering::Relaxed);
+    let file = file_of(&shared.config.state().map_err(Exit::failed)?);
+    let opened = inode(&file);
+    scope.started(Output::of(&STORE, Arc::new(SqliteStore(store))));
+    loop {
+        tokio::select! {
+            () = scope.stop().cancelled() => return Ok(()),
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        // Written on, a file that is no longer there would take everything that is acknowledged with it.
+        if inode(&file) != opened {
+            return Err(Exit::failed(format!("{} is gone, or another one; put it back", file.display())));
+        }
+    }
+}
+
+fn open(folder: &Path, was_open: bool) -> Result<Store, Exit> {
+    // A farm that was open is never begun anew because its folder is not there for a while.
+    let file = file_of(folder);
+    if was_open && !file.is_file() {
+        return Err(Exit::failed(format!("{} is gone; put it back", file.display())));
+    }
+    Store::open(folder, grove_store::Settings::default()).map_err(|error| match error {
+        OpenError::InUse(_) | OpenError::Newer { .. } | OpenError::Foreign(_) if !was_open => {
+            Hopeless(error).into()
+        }
+        error => error.into(),
+    })
+}
+
+fn file_of(folder: &Path) -> PathBuf {
+    folder.join(grove_store::DATABASE)
+}
+
+fn inode(file: &Path) -> Option<(u64, u64)> {
+    let about = file.metadata().ok()?;
+    Some((about.dev(), about.ino()))
+}
