@@ -96,6 +96,7 @@ pub(crate) enum ClientCommand {
     Task(commands::task::Task),
     #[command(subcommand)]
     Plugin(commands::plugin::Plugin),
+    Services(commands::services::Args),
     Events(commands::events::Args),
 }
 
@@ -114,6 +115,10 @@ pub(crate) fn main() -> ExitCode {
 fn ask(global: &Global, command: ClientCommand) -> anyhow::Result<ExitCode> {
     use ClientCommand as C;
 
+    if global.output == Format::Dot && !matches!(command, C::Services(_)) {
+        let hint = "only `grove services` can be drawn: write -o json, or leave it out";
+        return Err(failure::Hinted::new("there is nothing to draw with -o dot", hint).into());
+    }
     let out = &Output::new(global.output, global.quiet, global.color);
     let farm = &Client::new(&global.server)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -127,6 +132,7 @@ fn ask(global: &Global, command: ClientCommand) -> anyhow::Result<ExitCode> {
             C::Job(command) => commands::job::run(farm, out, command).await?,
             C::Task(command) => commands::task::run(farm, out, command).await?,
             C::Plugin(command) => commands::plugin::run(farm, out, command).await?,
+            C::Services(args) => commands::services::run(farm, out, args).await?,
             C::Events(args) => commands::events::run(farm, out, args).await?,
         }
         Ok(ExitCode::SUCCESS)
