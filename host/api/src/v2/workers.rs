@@ -38,10 +38,11 @@ pub(crate) async fn get(Served(app): Served, Named(id): Named, uri: Uri) -> Resu
     let worker = match wait {
         None => found(&app.controller.farm(), id)?,
         Some(wait) => {
+            let stopping = app.stopping.token();
             let newest = tokio::select! {
                 newest = changed(&app, id, seen) => newest,
                 () = tokio::time::sleep(wait) => found(&app.controller.farm(), id),
-                () = app.stopping.cancelled() => found(&app.controller.farm(), id),
+                () = stopping.cancelled() => found(&app.controller.farm(), id),
             };
             newest?
         }

@@ -291,6 +291,9 @@ impl Config {
                 );
             }
         }
+        if let Some(folder) = self.plugins.folder.as_deref().filter(|folder| !folder.is_dir()) {
+            bail!("the plugin folder {} is not there; make it, or name another one", folder.display());
+        }
         if self.tunnels.first_port > self.tunnels.last_port {
             bail!("tunnels.first_port must not be greater than tunnels.last_port");
         }

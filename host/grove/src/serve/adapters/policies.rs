@@ -62,10 +62,6 @@ impl PluginPolicies {
     pub(crate) fn choose(&self, chosen: Chosen) {
         self.0.send_replace(chosen);
     }
-
-    pub(crate) fn is_undecided(&self) -> bool {
-        matches!(*self.0.borrow(), Chosen::Undecided)
-    }
 }
 
 impl Policies for PluginPolicies {

@@ -26,6 +26,8 @@ pub(crate) struct State {
     versions: BTreeMap<Version, Slot>,
     /// Versions that have a service.
     served: BTreeSet<Version>,
+    /// The policy that has a service, once that is decided.
+    policy: Option<Option<Version>>,
     /// What names stand for now, as far as they are in use.
     in_use: BTreeMap<String, (PluginKind, Digest)>,
 }
@@ -65,6 +67,20 @@ impl Registry {
             } else {
                 state.served.remove(version)
             };
+            // Nobody waits for that.
+            false
+        });
+    }
+
+    /// The version of a policy that has a service (none: no policy has); none before that is decided.
+    pub(crate) fn policy(&self) -> Option<Option<Version>> {
+        self.0.borrow().policy.clone()
+    }
+
+    /// This version of a policy has a service from now on, or none has.
+    pub(crate) fn set_policy(&self, policy: Option<Version>) {
+        self.0.send_if_modified(|state| {
+            state.policy = Some(policy);
             // Nobody waits for that.
             false
         });
