@@ -18,8 +18,7 @@ fn help_says() {
       job          Boards in the hands of users
       task         What the farm does on its workers
       plugin       Policies, drivers and inspectors
-      services     Show what the controller is made of, and what is missing; -o dot draws it for
-                   graphviz
+      services     Show what the controller is made of, and what is missing
       events       Show what happened, and what happens
       serve        Run the controller
       demo         Run a farm of small boards on this machine, to try Grove on

@@ -48,12 +48,129 @@ fn help_says() {
           --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
                            [default: auto] [possible values: auto, always, never]
     ");
-    assert_snapshot!(help(&["plugin", "show"]), @"");
-    assert_snapshot!(help(&["plugin", "install"]), @"");
-    assert_snapshot!(help(&["plugin", "enable"]), @"");
-    assert_snapshot!(help(&["plugin", "disable"]), @"");
-    assert_snapshot!(help(&["plugin", "swap"]), @"");
-    assert_snapshot!(help(&["plugin", "remove"]), @"");
+    assert_snapshot!(help(&["plugin", "show"]), @"
+    Show one plugin and its versions
+
+    Usage: grove plugin show [OPTIONS] <NAME>
+
+    Arguments:
+      <NAME>  Name of the plugin
+
+    Options:
+      -h, --help     Print help
+      -V, --version  Print version
+
+    Global options:
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
+    ");
+    assert_snapshot!(help(&["plugin", "install"]), @"
+    Take a plugin in, or another version of one, and use it
+
+    Usage: grove plugin install [OPTIONS] <PATH>
+
+    Arguments:
+      <PATH>  Folder with a plugin.toml and the component that it names, or that plugin.toml
+
+    Options:
+          --no-activate  Only take it in: what is used now stays in use
+      -h, --help         Print help
+      -V, --version      Print version
+
+    Global options:
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
+    ");
+    assert_snapshot!(help(&["plugin", "enable"]), @"
+    Use it; a policy becomes the farm's
+
+    Usage: grove plugin enable [OPTIONS] <NAME>
+
+    Arguments:
+      <NAME>  Name of the plugin
+
+    Options:
+      -h, --help     Print help
+      -V, --version  Print version
+
+    Global options:
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
+    ");
+    assert_snapshot!(help(&["plugin", "disable"]), @"
+    Use nothing of it for new work
+
+    Usage: grove plugin disable [OPTIONS] <NAME>
+
+    Arguments:
+      <NAME>  Name of the plugin
+
+    Options:
+      -h, --help     Print help
+      -V, --version  Print version
+
+    Global options:
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
+    ");
+    assert_snapshot!(help(&["plugin", "swap"]), @"
+    Use another version of it
+
+    Usage: grove plugin swap [OPTIONS] <NAME> <VERSION>
+
+    Arguments:
+      <NAME>     Name of the plugin
+      <VERSION>  Which version: its digest, 6 characters or more of that, or its number
+
+    Options:
+      -h, --help     Print help
+      -V, --version  Print version
+
+    Global options:
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
+    ");
+    assert_snapshot!(help(&["plugin", "remove"]), @"
+    Take a version of it, or all, out of the farm
+
+    Usage: grove plugin remove [OPTIONS] <NAME> [VERSION]
+
+    Arguments:
+      <NAME>     Name of the plugin
+      [VERSION]  Which version: its digest, 6 characters or more of that, or its number [default: all]
+
+    Options:
+      -h, --help     Print help
+      -V, --version  Print version
+
+    Global options:
+          --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
+      -o, --output <FORM>  Form of the result: for people, or what the farm sent [default: human]
+                           [possible values: human, json]
+      -q, --quiet          Say nothing but the result
+          --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
+                           [default: auto] [possible values: auto, always, never]
+    ");
 }
 
 #[test]
@@ -134,9 +251,17 @@ fn install_sends_manifest_and_component() {
     kept["probation"] = Value::Null;
     let farm = Farm::new();
     farm.on("POST /api/v2/plugins", 201, kept).on("POST /api/v2/plugins", 200, plugin());
-    assert_snapshot!(install(&farm, &home, "hello/plugin.toml", &["--no-activate"]), @"");
+    assert_snapshot!(install(&farm, &home, "hello/plugin.toml", &["--no-activate"]), @"
+    driver hello 0.1.0 (0123456789ab) is in use
+    --- stderr
+    `grove plugin swap hello fedcba987654` uses the new version
+    ");
     assert!(farm.calls()[0].body.contains("\r\n\r\nfalse\r\n"));
-    assert_snapshot!(install(&farm, &home, "hello", &[]), @"");
+    assert_snapshot!(install(&farm, &home, "hello", &[]), @"
+    driver hello 0.2.0 (fedcba987654) is in use; its probation ends in 1m
+    --- stderr
+    this version was there
+    ");
     let shown: Value = serde_json::from_str(&install(&farm, &home, "hello", &["-o", "json"])).unwrap();
     assert_eq!(shown["revision"], 3);
 }
@@ -150,16 +275,41 @@ fn install_of_nothing_asks_nobody() {
     hint: a plugin is a folder with a plugin.toml and the component that it names
     --- exit status: 1
     ");
-    assert_snapshot!(install(&farm, &home, "tmp", &[]), @"");
+    assert_snapshot!(install(&farm, &home, "tmp", &[]), @"
+    --- stderr
+    error: cannot read HOME/tmp/plugin.toml: No such file or directory (os error 2)
+    hint: a plugin is a folder with a plugin.toml and the component that it names
+    --- exit status: 1
+    ");
     std::fs::write(home.path("tmp/plugin.toml"), "[plugin]\nname = \"x\"\n").unwrap();
-    assert_snapshot!(install(&farm, &home, "tmp", &[]), @"");
+    assert_snapshot!(install(&farm, &home, "tmp", &[]), @"
+    --- stderr
+    error: HOME/tmp/plugin.toml: plugin.component does not name a file
+    hint: correct the manifest
+    --- exit status: 1
+    ");
     std::fs::write(home.path("tmp/plugin.toml"), "[plugin").unwrap();
-    assert_snapshot!(install(&farm, &home, "tmp", &[]), @"");
+    assert_snapshot!(install(&farm, &home, "tmp", &[]), @"
+    --- stderr
+    error: HOME/tmp/plugin.toml: unclosed table, expected `]`
+    hint: correct the manifest
+    --- exit status: 1
+    ");
     std::fs::remove_file(home.path("hello/hello.wasm")).unwrap();
-    assert_snapshot!(install(&farm, &home, "hello", &[]), @"");
+    assert_snapshot!(install(&farm, &home, "hello", &[]), @"
+    --- stderr
+    error: HOME/hello/hello.wasm: No such file or directory (os error 2)
+    hint: build the component, and put it where its plugin.toml says
+    --- exit status: 1
+    ");
     let large = std::fs::File::create(home.path("hello/hello.wasm")).unwrap();
     large.set_len((64 << 20) + 1).unwrap();
-    assert_snapshot!(install(&farm, &home, "hello", &[]), @"");
+    assert_snapshot!(install(&farm, &home, "hello", &[]), @"
+    --- stderr
+    error: HOME/hello/hello.wasm: it is larger than 64 MiB
+    hint: build it for release, and without debug information
+    --- exit status: 1
+    ");
     assert!(farm.calls().is_empty());
 }
 
@@ -195,11 +345,30 @@ fn enable_disable_swap_remove() {
         .on("POST /api/v2/plugins/hello/swap", 200, failed)
         .on("DELETE /api/v2/plugins/hello", 204, Value::Null);
     assert_snapshot!(grove(&farm, &["plugin", "enable", "hello"]), @"policy hello 0.2.0 (fedcba987654) decides");
-    assert_snapshot!(grove(&farm, &["plugin", "disable", "hello"]), @"");
-    assert_snapshot!(grove(&farm, &["plugin", "swap", "hello", "fedcba"]), @"");
-    assert_snapshot!(grove(&farm, &["plugin", "swap", "hello", NEWER]), @"");
-    assert_snapshot!(grove(&farm, &["plugin", "remove", "hello", "0.1.0"]), @"");
-    assert_snapshot!(grove(&farm, &["plugin", "remove", "hello"]), @"");
-    assert_snapshot!(calls(&farm), @"");
-    assert_snapshot!(grove(&farm, &["plugin", "swap", "hello", ""]), @"");
+    assert_snapshot!(grove(&farm, &["plugin", "disable", "hello"]), @"driver hello 0.2.0 (fedcba987654) is not in use");
+    assert_snapshot!(grove(&farm, &["plugin", "swap", "hello", "fedcba"]), @"driver hello 0.2.0 (fedcba987654) is in use; its probation ends in 1m");
+    assert_snapshot!(grove(&farm, &["plugin", "swap", "hello", NEWER]), @"driver hello 0.2.0 (fedcba987654) failed: it traps; its probation ends in 1m");
+    assert_snapshot!(grove(&farm, &["plugin", "remove", "hello", "0.1.0"]), @"
+    --- stderr
+    plugin hello 0.1.0 is removed
+    ");
+    assert_snapshot!(grove(&farm, &["plugin", "remove", "hello"]), @"
+    --- stderr
+    plugin hello is removed
+    ");
+    assert_snapshot!(calls(&farm), @r#"
+    POST /api/v2/plugins/hello/enable
+    POST /api/v2/plugins/hello/disable
+    POST /api/v2/plugins/hello/swap {"to":"fedcba"}
+    POST /api/v2/plugins/hello/swap {"to":"fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"}
+    DELETE /api/v2/plugins/hello?version=0.1.0
+    DELETE /api/v2/plugins/hello
+    "#);
+    assert_snapshot!(grove(&farm, &["plugin", "swap", "hello", ""]), @"
+    --- stderr
+    error: invalid value '' for '<VERSION>': a version is named by its digest, the first 6 characters of that or more, or its number
+
+    For more information, try '--help'.
+    --- exit status: 2
+    ");
 }

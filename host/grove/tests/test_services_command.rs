@@ -25,7 +25,7 @@ fn waiting() -> Value {
 #[test]
 fn help_says() {
     assert_snapshot!(help(&["services"]), @"
-    Show what the controller is made of, and what is missing; -o dot draws it for graphviz
+    Show what the controller is made of, and what is missing
 
     Usage: grove services [OPTIONS] [NAME]
 
@@ -43,6 +43,8 @@ fn help_says() {
       -q, --quiet          Say nothing but the result
           --color <WHEN>   When to colour the result; auto: on terminals, unless NO_COLOR is set
                            [default: auto] [possible values: auto, always, never]
+
+    With -o dot it is drawn, in the language of graphviz.
     ");
 }
 
@@ -56,11 +58,11 @@ fn list() {
     farm.on("GET /api/v2/services", 200, items([waiting(), service("runtime", "started"), store]));
     assert_snapshot!(grove(&farm, &["services"]), @"
     SERVICE                  STATE    STARTED  STARTS  NOTE
-    plugin/ssh@0123456789ab  waiting  3m ago   3       waits for store: it traps in init
+    plugin/ssh@0123456789ab  waiting  3m ago   3       waits for store
     runtime                  started  3m ago   1       -
     store                    waiting  -        1       starts again in 3m: disk I/O error
     ");
-    assert_snapshot!(calls(&farm), @"");
+    assert_snapshot!(calls(&farm), @"GET /api/v2/services");
     let shown: Value = serde_json::from_str(&grove(&farm, &["services", "-o", "json"])).unwrap();
     assert_eq!(shown["items"][1]["name"], "runtime");
 }
@@ -89,7 +91,12 @@ fn show() {
     assert_eq!(serde_json::from_str::<Value>(&grove(&farm, &args)).unwrap()["starts"], 3);
     let refused = problem(grove_wire::Code::ServiceNotFound, "no service is named \"x\"", Some("list them"));
     farm.on("GET /api/v2/services/x", 404, refused);
-    assert_snapshot!(grove(&farm, &["services", "x"]), @"");
+    assert_snapshot!(grove(&farm, &["services", "x"]), @r#"
+    --- stderr
+    error: no service is named "x"
+    hint: list them
+    --- exit status: 1
+    "#);
 }
 
 #[test]
@@ -100,8 +107,18 @@ fn the_picture() {
     digraph services {
     }
     ");
-    assert_snapshot!(calls(&farm), @"");
-    assert_snapshot!(grove(&farm, &["services", "store", "-o", "dot"]), @"");
-    assert_snapshot!(grove(&farm, &["worker", "list", "-o", "dot"]), @"");
+    assert_snapshot!(calls(&farm), @"GET /api/v2/services?format=dot");
+    assert_snapshot!(grove(&farm, &["services", "store", "-o", "dot"]), @"
+    --- stderr
+    error: -o dot draws all services together
+    hint: leave the name out
+    --- exit status: 1
+    ");
+    assert_snapshot!(grove(&farm, &["worker", "list", "-o", "dot"]), @"
+    --- stderr
+    error: there is nothing to draw with -o dot
+    hint: only `grove services` can be drawn: write -o json, or leave it out
+    --- exit status: 1
+    ");
     assert_eq!(farm.calls().len(), 1);
 }

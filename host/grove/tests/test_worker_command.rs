@@ -427,13 +427,27 @@ fn edit_pins_to_a_version() {
     PATCH /api/v2/workers/01900000-0000-7000-8000-000000000001 {"driver_version":"fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"}
     PATCH /api/v2/workers/01900000-0000-7000-8000-000000000001 {"driver_version":null}
     "#);
-    assert_snapshot!(pin("7.0.0"), @"");
-    assert_snapshot!(pin(" "), @"");
+    assert_snapshot!(pin("7.0.0"), @r#"
+    --- stderr
+    error: driver ssh has no version "7.0.0"
+    hint: it has 0.2.0 (fedcba987654), 0.1.0 (0123456789ab)
+    --- exit status: 1
+    "#);
+    assert_snapshot!(pin(" "), @"
+    --- stderr
+    error: a version is named by its digest, the first 6 characters of that or more, or its number
+    --- exit status: 1
+    ");
     let mut twice = plugin();
     twice["versions"][1]["version"] = "0.2.0".into();
     let farm = Farm::new();
     farm.on(&format!("GET {AT_BOARD}"), 200, worker("idle")).on("GET /api/v2/plugins/ssh", 200, twice);
-    assert_snapshot!(grove(&farm, &["worker", "edit", BOARD, "--driver-version", "0.2.0"]), @"");
+    assert_snapshot!(grove(&farm, &["worker", "edit", BOARD, "--driver-version", "0.2.0"]), @r#"
+    --- stderr
+    error: "0.2.0" names more than one version of driver ssh
+    hint: it has 0.2.0 (fedcba987654), 0.2.0 (0123456789ab)
+    --- exit status: 1
+    "#);
 }
 
 #[test]

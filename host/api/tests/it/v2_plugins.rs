@@ -7,6 +7,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
 use grove_api::PluginRefused;
+use grove_domain::plugin::{Origin, PluginKind, PluginVersion};
 use serde_json::json;
 
 use crate::kit::{Answer, Kit, digest};
@@ -243,21 +244,42 @@ async fn a_change_goes_on_when_its_client_goes_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pin_is_a_whole_digest() {
+async fn a_worker_is_pinned_to_a_version_that_there_is() {
     let kit = Kit::new().await;
+    let pinned = digest("0123456789ab");
+    let version = PluginVersion {
+        name: "fake".to_owned(),
+        digest: pinned.parse().unwrap(),
+        kind: PluginKind::Driver,
+        version: "1.0.0".to_owned(),
+        manifest: String::new(),
+        origin: Origin::Installed,
+        installed: "2026-01-01T00:00:00Z".parse().unwrap(),
+    };
+    kit.controller.install_plugin("user:local", version, true).await.unwrap();
     kit.worker(1, "{}").await;
-    let call = format!("PATCH /api/v2/workers/{}", crate::kit::uuid(1));
-    for (body, status) in [
-        (json!({"driver_version": digest("0123456789ab")}), 200),
-        (json!({"driver_version": null}), 200),
-        (json!({"driver_version": "0123456789ab"}), 422),
-        (json!({"driver_version": digest("0123456789AB")}), 422),
-        (json!({"driver_version": 7}), 422),
+    let path = format!("/api/v2/workers/{}", crate::kit::uuid(1));
+    let call = format!("PATCH {path}");
+    for (body, status, then) in [
+        (json!({"driver_version": pinned}), 200, json!(pinned)),
+        (json!({"notes": "x"}), 200, json!(pinned)),
+        (json!({"driver_version": digest("ffffffffffff")}), 422, json!(pinned)),
+        (json!({"driver_version": "0123456789ab"}), 422, json!(pinned)),
+        (json!({"driver_version": digest("0123456789AB")}), 422, json!(pinned)),
+        (json!({"driver_version": 7}), 422, json!(pinned)),
+        (json!({"driver_version": null}), 200, json!(null)),
     ] {
         let answer = kit.ask(&call, &[], body.to_string()).await;
         assert_eq!(answer.status.as_u16(), status, "{body}: {}", answer.text());
         if status == 422 {
             assert_eq!(answer.json()["field"], "driver_version", "{body}");
         }
+        assert_eq!(kit.get(&path).await.json()["driver_version"], then, "{body}");
     }
+    // Tasks say what they ran on.
+    kit.make_idle(1).await;
+    assert_eq!(kit.get("/api/v2/tasks").await.json()["items"][0]["driver_version"], json!(pinned));
+    kit.controller.disable_plugin("user:local", "fake", None).await.unwrap();
+    let refused = kit.ask(&format!("PUT {path}"), &[], r#"{"driver":"fake"}"#).await;
+    assert_eq!((refused.status.as_u16(), &refused.json()["code"]), (422, &json!("unknown_driver")));
 }

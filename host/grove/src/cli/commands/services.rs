@@ -11,8 +11,9 @@ use crate::cli::failure::Hinted;
 use crate::cli::human::{or_dash, relative};
 use crate::cli::output::Output;
 
-/// Show what the controller is made of, and what is missing; -o dot draws it for graphviz
+/// Show what the controller is made of, and what is missing
 #[derive(Debug, clap::Args)]
+#[command(after_help = "With -o dot it is drawn, in the language of graphviz.")]
 pub(crate) struct Args {
     /// Only this one, in full
     #[arg(value_name = "NAME")]
@@ -51,15 +52,14 @@ async fn list(farm: &Client, out: &Output) -> anyhow::Result<()> {
 
 /// Why it is not started.
 fn note(service: &Service, now: Timestamp) -> String {
-    let mut notes = Vec::new();
     if !service.waits_for.is_empty() {
-        notes.push(format!("waits for {}", service.waits_for.join(", ")));
+        return format!("waits for {}", service.waits_for.join(", "));
     }
-    if service.state != ServiceState::Started {
-        notes.extend(service.next_start.map(|at| format!("starts again {}", relative(at, now))));
-        notes.extend(service.last_error.clone());
+    if service.state == ServiceState::Started {
+        return String::new();
     }
-    notes.join(": ")
+    let again = service.next_start.map(|at| format!("starts again {}", relative(at, now)));
+    again.into_iter().chain(service.last_error.clone()).collect::<Vec<_>>().join(": ")
 }
 
 async fn show(farm: &Client, out: &Output, name: &str) -> anyhow::Result<()> {
