@@ -56,12 +56,8 @@ impl Plugins for Admin {
             let origin = plugin::Origin::Installed;
             let found = Found { text, manifest, component: component.to_vec(), origin };
             admin.intake.install(&actor, found, activate).await.map_err(refused)?;
-            if activate && version_kind(&admin.intake.controller.farm(), &version) == Some(PluginKind::Driver)
-            {
-                // Whoever hears that it is there may use it at once.
-                admin.intake.registry.settled(&[version]).await;
-            }
-            Ok((admin.shown(&name)?, if known { Created::No } else { Created::Yes }))
+            let shown = admin.shown_at_work(&name).await?;
+            Ok((shown, if known { Created::No } else { Created::Yes }))
         })
     }
 
@@ -85,7 +81,7 @@ impl Plugins for Admin {
                 }
             }
             admin.intake.controller.enable_plugin(&actor, &name, expected).await.map_err(declined)?;
-            admin.shown(&name)
+            admin.shown_at_work(&name).await
         })
     }
 
@@ -118,7 +114,7 @@ impl Plugins for Admin {
             }
             let controller = &admin.intake.controller;
             controller.swap_plugin(&actor, &name, version.digest, expected).await.map_err(declined)?;
-            admin.shown(&name)
+            admin.shown_at_work(&name).await
         })
     }
 
@@ -165,6 +161,15 @@ impl Admin {
             changing.await.unwrap_or_else(|_| Err(broken()))
         }
         .boxed()
+    }
+
+    /// Once what is in use is loaded: whoever hears that it is there may use it at once.
+    async fn shown_at_work(&self, name: &str) -> Answer<wire::Plugin> {
+        let in_use = self.intake.controller.farm().plugin(name).and_then(|plugin| plugin.in_use());
+        if let Some(digest) = in_use {
+            self.intake.registry.settled(&[(name.to_owned(), digest)]).await;
+        }
+        self.shown(name)
     }
 
     fn shown(&self, name: &str) -> Answer<wire::Plugin> {
@@ -293,10 +298,6 @@ fn pins(farm: &Farm, driver: &str) -> BTreeMap<Digest, u64> {
         }
     }
     pins
-}
-
-fn version_kind(farm: &Farm, version: &(String, Digest)) -> Option<PluginKind> {
-    farm.plugin_versions().get(version).map(|version| version.kind)
 }
 
 fn pick(farm: &Farm, name: &str, choice: &wire::VersionChoice) -> Answer<PluginVersion> {
