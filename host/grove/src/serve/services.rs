@@ -115,7 +115,12 @@ impl Shared {
 
     /// The way in for plugins, as long as these live.
     fn intake(&self, controller: &Controller, runtime: &Runtime) -> Intake {
-        Intake { controller: controller.clone(), runtime: runtime.clone(), loader: self.loader.clone() }
+        Intake {
+            controller: controller.clone(),
+            runtime: runtime.clone(),
+            loader: self.loader.clone(),
+            registry: self.registry.clone(),
+        }
     }
 }
 

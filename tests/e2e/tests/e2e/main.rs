@@ -11,4 +11,6 @@ mod load;
 mod real_ssh;
 mod recreate;
 mod serve;
+mod services;
+mod swap;
 mod user;

@@ -157,7 +157,10 @@ impl Follow {
                     Some(name) if !name.is_empty() && farm.plugin(name).is_none() => Chosen::Broken {
                         name: name.clone(),
                         version: None,
-                        why: format!("no policy is named {name:?}"),
+                        why: match self.shared.registry.refused().get(name) {
+                            Some(refused) => refused.why.clone(),
+                            None => format!("no policy is named {name:?}"),
+                        },
                     },
                     _ => Chosen::Nobody,
                 };
