@@ -26,18 +26,18 @@ pub(crate) fn missing(services: &[Service]) -> Vec<String> {
     services.iter().filter(is_missing).map(|service| line(service, services)).collect()
 }
 
-/// Why the farm is not served: the services at the root of it, each as what waits for it.
+/// Why the farm is not served: the services at the root of it, each as what waits for it. One for which nothing waits
+/// keeps nothing from being served, so it is told only when there is nothing else.
 pub(crate) fn causes(services: &[Service]) -> String {
     let roots = services.iter().filter(|service| is_missing(service) && service.waits_for.is_empty());
-    let mut lines: Vec<String> = roots
-        .map(|root| {
-            let waiting = services.iter().find(|other| other.waits_for.contains(&root.name));
-            match waiting {
-                Some(waiting) => format!("{} waits for {}", waiting.name, awaited(&root.name, services)),
-                None => line(root, services),
-            }
-        })
-        .collect();
+    let waited_for = roots.clone().filter_map(|root| {
+        let waiting = services.iter().find(|other| other.waits_for.contains(&root.name))?;
+        Some(format!("{} waits for {}", waiting.name, awaited(&root.name, services)))
+    });
+    let mut lines: Vec<String> = waited_for.collect();
+    if lines.is_empty() {
+        lines = roots.map(|root| line(root, services)).collect();
+    }
     if lines.is_empty() {
         // They wait for what there is none of, or in a circle.
         lines = missing(services);
@@ -135,6 +135,20 @@ mod tests {
         runtime is starting
         store starts again at 2026-01-01T00:00:02Z: disk I/O error
         ");
+    }
+
+    #[test]
+    fn what_nothing_waits_for_is_told_when_there_is_nothing_else() {
+        let mut services = vec![
+            service("api", Waiting, &["plugins"], None),
+            service("plugin/ssh@0123456789ab", Starting, &[], None),
+            service("plugins", Starting, &[], None),
+        ];
+        assert_eq!(causes(&services), "api waits for plugins");
+        services.truncate(2);
+        services[0].state = Started;
+        services[0].waits_for.clear();
+        assert_eq!(causes(&services), "plugin/ssh@0123456789ab is starting");
     }
 
     #[test]
