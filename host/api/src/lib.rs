@@ -25,7 +25,7 @@ mod services;
 mod v1;
 mod v2;
 
-pub use app::{App, CheckKey, Options};
+pub use app::{App, CheckKey, Options, Storage};
 pub use front::{Attached, Front, Limits};
 pub use plugins::{PluginRefused, Plugins};
 pub use server::serve;
