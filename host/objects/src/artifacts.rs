@@ -129,7 +129,7 @@ impl Artifacts {
         self.inner.quotas
     }
 
-    /// Reads what is kept, and removes what no note tells of. Nobody else may write at the same time.
+    /// Reads what is kept, and removes what no note tells of, and what was left half done. Nobody else may write at the same time.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -138,6 +138,7 @@ impl Artifacts {
             return Ok(());
         }
         let objects = &self.inner.objects;
+        objects.clean().await?;
         let (notes, data): (Vec<_>, Vec<_>) = objects
             .list(&Path::from(PLACE))
             .await?

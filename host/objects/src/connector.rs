@@ -19,9 +19,9 @@ pub(crate) struct Connector;
 
 impl HttpConnector for Connector {
     fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let tls = HttpsConnectorBuilder::new().with_native_roots().map_err(|error| {
-            object_store::Error::Generic { store: "S3", source: Box::new(error) }
-        })?;
+        let tls = HttpsConnectorBuilder::new()
+            .with_native_roots()
+            .map_err(|error| object_store::Error::Generic { store: "S3", source: Box::new(error) })?;
         let https = tls.https_or_http().enable_http1().build();
         let client = Client::builder(TokioExecutor::new()).build(https);
         Ok(HttpClient::new(Connection(client)))

@@ -49,7 +49,10 @@ pub struct S3 {
 
 impl std::fmt::Debug for S3 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("S3").field("bucket", &self.bucket).field("prefix", &self.prefix).finish_non_exhaustive()
+        f.debug_struct("S3")
+            .field("bucket", &self.bucket)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
     }
 }
 
@@ -87,13 +90,14 @@ impl Objects {
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub async fn clean(&self) -> Result<usize, Error> {
+    pub(crate) async fn clean(&self) -> Result<usize, Error> {
         let Some(folder) = self.folder.clone() else { return Ok(0) };
         let work = move || {
             let mut removed = 0;
             remove_parts(&folder, &mut removed).map(|()| removed)
         };
-        let removed = tokio::task::spawn_blocking(work).await.map_err(|error| Error::Store(error.to_string()))?;
+        let removed =
+            tokio::task::spawn_blocking(work).await.map_err(|error| Error::Store(error.to_string()))?;
         removed.map_err(|error| Error::Store(error.to_string()))
     }
 
@@ -139,11 +143,8 @@ pub(crate) async fn timely<T>(work: impl Future<Output = object_store::Result<T>
 }
 
 fn bucket(s3: S3) -> Result<Arc<dyn ObjectStore>, Error> {
-    let retry = RetryConfig {
-        backoff: BackoffConfig::default(),
-        max_retries: 3,
-        retry_timeout: PATIENCE / 2,
-    };
+    let retry =
+        RetryConfig { backoff: BackoffConfig::default(), max_retries: 3, retry_timeout: PATIENCE / 2 };
     let mut builder = AmazonS3Builder::new()
         .with_http_connector(Connector)
         .with_retry(retry)
@@ -162,14 +163,23 @@ fn bucket(s3: S3) -> Result<Arc<dyn ObjectStore>, Error> {
 
 /// Files that are written are named `NAME#NUMBER` until they are whole; no segment of ours holds a `#`.
 fn remove_parts(folder: &FilePath, removed: &mut usize) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
+    let entries = match std::fs::read_dir(folder) {
+        // A folder goes with the last file in it.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
         let entry = entry?;
         let kind = entry.file_type()?;
         if kind.is_dir() {
             remove_parts(&entry.path(), removed)?;
         } else if entry.file_name().to_string_lossy().contains('#') {
-            std::fs::remove_file(entry.path())?;
-            *removed += 1;
+            match std::fs::remove_file(entry.path()) {
+                Ok(()) => *removed += 1,
+                // Whoever wrote it is done.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(())

@@ -18,8 +18,8 @@ use grove_objects::{Artifact, Error, Name, Put};
 use grove_wire::artifact::Artifact as Shown;
 use grove_wire::{Code, Page, Problem, limits};
 use http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RANGE,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LAST_MODIFIED, LOCATION,
+    RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
@@ -112,7 +112,8 @@ pub(crate) async fn put(
     let (head, body) = request.into_parts();
     Query::new(&head.uri).done()?;
     let _place = front.bringing.try_acquire().map_err(|_| {
-        let problem = Problem::new(Code::Overloaded, "as many artifacts are being brought as the server takes");
+        let problem =
+            Problem::new(Code::Overloaded, "as many artifacts are being brought as the server takes");
         problem.hint("try again when one of them is here")
     })?;
     let digest = digest(&head.headers)?;
@@ -132,7 +133,11 @@ pub(crate) async fn put(
 }
 
 /// Its bytes; with `Range`, some of them.
-pub(crate) async fn get(Place { app, name }: Place, uri: Uri, headers: HeaderMap) -> Result<Response, Refuse> {
+pub(crate) async fn get(
+    Place { app, name }: Place,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Refuse> {
     Query::new(&uri).done()?;
     let now = app.controller.clock().now();
     let artifact = app.storage.artifacts.stat(&name, now).map_err(|error| refuse(&error))?;
@@ -221,7 +226,10 @@ fn is_known(headers: &HeaderMap, artifact: &Artifact) -> bool {
         let tag = text.trim().trim_start_matches("W/").trim_matches('"');
         tag == "*" || tag == artifact.sha256
     };
-    headers.get_all(IF_NONE_MATCH).iter().any(|value| value.to_str().is_ok_and(|text| text.split(',').any(known)))
+    headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .any(|value| value.to_str().is_ok_and(|text| text.split(',').any(known)))
 }
 
 /// What of it is asked for.
@@ -235,7 +243,8 @@ enum Asked {
 /// One range; what is none, or more than one, asks for all of it, as the standard allows.
 fn range(headers: &HeaderMap, size: u64) -> Asked {
     let text = headers.get(RANGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.trim().split_once('-')) else {
+    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.trim().split_once('-'))
+    else {
         return Asked::Whole;
     };
     let range = match (first.parse::<u64>(), last.parse::<u64>()) {
@@ -284,7 +293,8 @@ fn refuse(error: &Error) -> Refuse {
             _ => Problem::new(Code::BadUpload, detail).hint("send the whole file as the body"),
         },
         Error::NotReady => {
-            return Refuse::from(Problem::new(Code::Unavailable, detail).hint("try again in a moment")).retry_after("1");
+            return Refuse::from(Problem::new(Code::Unavailable, detail).hint("try again in a moment"))
+                .retry_after("1");
         }
         Error::Store(_) => {
             tracing::warn!("{detail}");
@@ -339,7 +349,9 @@ impl Stream for Paced {
             }
             Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(Interrupted(BodyError::Broken)))),
             Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => self.clock.as_mut().poll(cx).map(|()| Some(Err(Interrupted(BodyError::TooSlow)))),
+            Poll::Pending => {
+                self.clock.as_mut().poll(cx).map(|()| Some(Err(Interrupted(BodyError::TooSlow))))
+            }
         }
     }
 }

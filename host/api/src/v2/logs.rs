@@ -56,7 +56,8 @@ pub(crate) async fn get(
         let problem = Problem::new(Code::Overloaded, "as many streams are open as the server keeps");
         problem.hint("try again in a moment")
     })?;
-    let mut log = Log { app, id, after, form, follow: follow || form == Form::Events, over: false, _permit: permit };
+    let mut log =
+        Log { app, id, after, form, follow: follow || form == Form::Events, over: false, _permit: permit };
     // Who cannot be told anything hears why.
     let first = log.read().await.map_err(|error| {
         tracing::warn!(%error, task = %id, "a log cannot be read");
@@ -110,7 +111,7 @@ impl Log {
     async fn read(&mut self) -> Result<Bytes, Error> {
         let read = self.app.storage.logs.read(self.id.0, self.after).await?;
         self.after = read.lines.last().map_or(self.after, |line| line.n);
-        self.over = !read.more && !(self.follow && read.open);
+        self.over = !(read.more || self.follow && read.open);
         let mut text = String::new();
         for line in &read.lines {
             self.write(&mut text, line);

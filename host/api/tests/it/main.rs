@@ -16,5 +16,7 @@ mod golden;
 mod pages;
 mod v1;
 mod v2;
+mod v2_artifacts;
 mod v2_events;
+mod v2_logs;
 mod v2_refusals;

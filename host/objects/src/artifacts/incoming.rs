@@ -116,7 +116,11 @@ impl Incoming {
     }
 
     /// It is there from now on.
-    pub(super) async fn keep(mut self, expected: Option<&str>, now: Timestamp) -> Result<(Artifact, Put), Error> {
+    pub(super) async fn keep(
+        mut self,
+        expected: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(Artifact, Put), Error> {
         let sha256 = hex(&std::mem::take(&mut self.hash).finalize());
         if expected.is_some_and(|expected| !expected.eq_ignore_ascii_case(&sha256)) {
             return Err(Error::Digest { came: sha256 });

@@ -159,7 +159,8 @@ impl Lines {
     fn tell_lost(&mut self, all: &Inner, at: Timestamp) {
         let lost = std::mem::take(&mut self.lost);
         if lost > 0 {
-            let text = if lost == 1 { "… 1 line lost".to_owned() } else { format!("… {lost} lines lost") };
+            let text =
+                if lost == 1 { "… 1 line lost".to_owned() } else { format!("… {lost} lines lost") };
             self.push(all, at, Kind::Lost, "warn".into(), text.into());
         }
     }
@@ -218,7 +219,8 @@ pub(super) async fn write_behind(all: Arc<Inner>, live: Arc<Live>) {
             }
             Err(error) => {
                 failures += 1;
-                let given_up = live.lines.lock().closed && failures >= LAST_ATTEMPTS || all.hurry.is_cancelled();
+                let given_up =
+                    live.lines.lock().closed && failures >= LAST_ATTEMPTS || all.hurry.is_cancelled();
                 if given_up {
                     tracing::warn!(task = %live.task, %error, "the end of a log is lost");
                     break;

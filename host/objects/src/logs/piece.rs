@@ -50,7 +50,9 @@ impl Kind {
 
     /// The kind of that word.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Log, Self::Step, Self::Progress, Self::End, Self::Lost].into_iter().find(|kind| kind.name() == name)
+        [Self::Log, Self::Step, Self::Progress, Self::End, Self::Lost]
+            .into_iter()
+            .find(|kind| kind.name() == name)
     }
 }
 

@@ -24,7 +24,6 @@ fn body(bytes: impl Into<Bytes>) -> impl Stream<Item = Result<Bytes, Infallible>
 
 async fn open(folder: &Path, quotas: Quotas) -> Artifacts {
     let objects = Objects::open(Backend::Folder(folder.to_owned())).unwrap();
-    objects.clean().await.unwrap();
     let artifacts = Artifacts::new(objects, quotas);
     artifacts.load().await.unwrap();
     artifacts
@@ -116,7 +115,10 @@ async fn what_breaks_off_or_is_another_was_never_there() {
 async fn groups_have_quotas_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
     let artifacts = open(folder.path(), QUOTAS).await;
-    assert!(matches!(put(&artifacts, &name("a", "b-c"), &[0; 1001], at(0)).await, Err(Error::TooLarge { most: 1000 })));
+    assert!(matches!(
+        put(&artifacts, &name("a", "b-c"), &[0; 1001], at(0)).await,
+        Err(Error::TooLarge { most: 1000 })
+    ));
     let said = artifacts.put(&name("a", "x"), Some(1001), None, body(""), at(0)).await;
     assert!(matches!(said, Err(Error::TooLarge { .. })), "not waited for");
     put(&artifacts, &name("a", "b-c"), &[0; 1000], at(0)).await.unwrap();
