@@ -149,9 +149,18 @@ fn log() {
     let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
     let path = format!("GET /api/v2/tasks/{TASK}/log");
     farm.on_text(&path, 200, "application/x-ndjson", &body).on_text(&path, 200, "application/x-ndjson", "");
-    assert_snapshot!(grove(&farm, &["task", "log", TASK]), @"");
-    assert_snapshot!(grove(&farm, &["task", "log", TASK, "--after", "2"]), @"");
-    assert_snapshot!(calls(&farm), @"");
+    assert_snapshot!(grove(&farm, &["task", "log", TASK]), @"
+    2026-01-31T12:00:00.123Z  step      prepare
+    2026-01-31T12:00:00.123Z  warn      it is warm
+    ");
+    assert_snapshot!(grove(&farm, &["task", "log", TASK, "--after", "2"]), @"
+    --- stderr
+    nothing was said
+    ");
+    assert_snapshot!(calls(&farm), @"
+    GET /api/v2/tasks/01900000-0000-7000-8000-00000000000a/log?after=0
+    GET /api/v2/tasks/01900000-0000-7000-8000-00000000000a/log?after=2
+    ");
 }
 
 #[test]
@@ -162,6 +171,12 @@ fn a_log_is_followed_through_lost_connections_until_the_task_ends() {
     let rest = format!("{first}{}event: end\ndata:\n\n", frame(line(2, "end", "info", "done")));
     let path = format!("GET /api/v2/tasks/{TASK}/log");
     farm.on_text(&path, 200, "text/event-stream", &first).on_text(&path, 200, "text/event-stream", &rest);
-    assert_snapshot!(grove(&farm, &["task", "log", "-f", TASK, "-o", "json"]), @"");
-    assert_snapshot!(calls(&farm), @"");
+    assert_snapshot!(grove(&farm, &["task", "log", "-f", TASK, "-o", "json"]), @r#"
+    {"n":1,"at":"2026-01-31T12:00:00.123Z","kind":"step","level":"info","text":"prepare"}
+    {"n":2,"at":"2026-01-31T12:00:00.123Z","kind":"end","level":"info","text":"done"}
+    "#);
+    assert_snapshot!(calls(&farm), @"
+    GET /api/v2/tasks/01900000-0000-7000-8000-00000000000a/log?after=0
+    GET /api/v2/tasks/01900000-0000-7000-8000-00000000000a/log?after=1
+    ");
 }

@@ -148,6 +148,8 @@ fn bucket(s3: S3) -> Result<Arc<dyn ObjectStore>, Error> {
     let mut builder = AmazonS3Builder::new()
         .with_http_connector(Connector)
         .with_retry(retry)
+        // Not every bucket knows how.
+        .with_disable_bulk_delete(true)
         .with_bucket_name(s3.bucket)
         .with_region(s3.region);
     if let Some(endpoint) = s3.endpoint {

@@ -16,6 +16,7 @@ use grove_wire::{Code, Problem};
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Uri};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use super::events::last_event_id;
 use super::input::{Named, Query, Served, task_id};
@@ -25,6 +26,8 @@ use crate::front::Front;
 
 /// A stream of events that has nothing to say says so this often.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The last thing that a stream of events says.
+const END: &[u8] = b"event: end\ndata:\n\n";
 /// Between looks at a task that has not begun.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -56,8 +59,17 @@ pub(crate) async fn get(
         let problem = Problem::new(Code::Overloaded, "as many streams are open as the server keeps");
         problem.hint("try again in a moment")
     })?;
-    let mut log =
-        Log { app, id, after, form, follow: follow || form == Form::Events, over: false, _permit: permit };
+    let mut log = Log {
+        app,
+        id,
+        after,
+        form,
+        follow: follow || form == Form::Events,
+        over: false,
+        end_told: false,
+        sent: Instant::now(),
+        _permit: permit,
+    };
     // Who cannot be told anything hears why.
     let first = log.read().await.map_err(|error| {
         tracing::warn!(%error, task = %id, "a log cannot be read");
@@ -69,6 +81,7 @@ pub(crate) async fn get(
             Some(piece) => piece,
             None => log.next().await?,
         };
+        log.sent = Instant::now();
         Some((Ok::<_, Infallible>(piece), (None, log)))
     });
     let mut response = Response::new(Body::from_stream(stream));
@@ -103,6 +116,10 @@ struct Log {
     follow: bool,
     /// Nothing more will come.
     over: bool,
+    /// Whether a stream of events was told so.
+    end_told: bool,
+    /// When the last piece was sent.
+    sent: Instant,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -124,12 +141,10 @@ impl Log {
         loop {
             let news = self.app.storage.logs.follow(self.id.0);
             if self.over && !(self.follow && self.is_to_come().await) {
-                return None;
+                let is_new = !std::mem::replace(&mut self.end_told, true);
+                return (is_new && self.form == Form::Events).then_some(Bytes::from_static(END));
             }
             let piece = self.read().await.ok()?;
-            if self.over && self.form == Form::Events && !(self.follow && self.is_to_come().await) {
-                return Some([piece, Bytes::from_static(b"event: end\ndata:\n\n")].concat().into());
-            }
             if !piece.is_empty() {
                 return Some(piece);
             }
@@ -143,7 +158,7 @@ impl Log {
             tokio::select! {
                 () = changed => {}
                 () = stopping.cancelled() => return None,
-                () = tokio::time::sleep(KEEP_ALIVE), if self.form == Form::Events => {
+                () = tokio::time::sleep_until(self.sent + KEEP_ALIVE), if self.form == Form::Events => {
                     return Some(Bytes::from_static(b": still here\n\n"));
                 }
             }

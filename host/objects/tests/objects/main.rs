@@ -4,4 +4,6 @@
 #[cfg(test)]
 mod artifacts;
 #[cfg(test)]
+mod bucket;
+#[cfg(test)]
 mod logs;

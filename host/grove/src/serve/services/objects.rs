@@ -11,7 +11,7 @@ use grove_engine::{Exit, Output, Scope, Service};
 use super::{OBJECTS, Shared};
 
 /// Between looks at what has become too old or too much.
-const SWEEP: Duration = Duration::from_secs(600);
+const SWEEP: Duration = Duration::from_secs(3600);
 
 pub(super) fn service(shared: &Arc<Shared>) -> Service {
     let shared = shared.clone();
