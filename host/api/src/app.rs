@@ -5,9 +5,9 @@ use std::sync::Arc;
 use grove_control::Controller;
 use grove_domain::group::{Owner, OwnerGroups};
 use grove_objects::{Artifacts, Logs};
-use tokio_util::sync::CancellationToken;
 
 use crate::plugins::Plugins;
+use crate::stopping::Stopping;
 
 /// Says whether a line is a public key that boards will understand; the line as it will be used, or why not.
 pub type CheckKey = Arc<dyn Fn(&str) -> Result<String, String> + Send + Sync>;
@@ -55,7 +55,7 @@ pub struct Inner {
     /// `user:NAME` of the owner: the actor in events.
     pub(crate) actor: Arc<str>,
     /// Fires when this controller is served no more: long waits and streams end then.
-    pub(crate) stopping: CancellationToken,
+    pub(crate) stopping: Stopping,
 }
 
 impl App {
@@ -68,7 +68,7 @@ impl App {
         storage: Storage,
     ) -> Self {
         let actor = format!("user:{}", options.owner.name).into();
-        let stopping = CancellationToken::new();
+        let stopping = Stopping::default();
         Self { inner: Arc::new(Inner { controller, options, plugins, check_key, storage, actor, stopping }) }
     }
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use grove_wire::{Code, Problem};
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Inner};
 use crate::metrics::Metrics;
 use crate::services::{Services, causes};
+use crate::stopping::Stopping;
 use crate::v2::idempotency::Remembered;
 use crate::v2::refuse::Refuse;
 
@@ -67,8 +67,8 @@ pub struct Shared {
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) bringing: Arc<Semaphore>,
-    /// Fires when the server stops.
-    pub(crate) stopping: CancellationToken,
+    /// Fires when the listener ends.
+    pub(crate) stopping: Stopping,
     app: ArcSwapOption<Inner>,
 }
 
@@ -84,7 +84,7 @@ impl Front {
                 streams: Arc::new(Semaphore::new(limits.streams)),
                 uploads: Arc::new(Semaphore::new(limits.uploads)),
                 bringing: Arc::new(Semaphore::new(limits.bringing)),
-                stopping: CancellationToken::new(),
+                stopping: Stopping::default(),
                 app: ArcSwapOption::empty(),
             }),
         }
@@ -96,11 +96,11 @@ impl Front {
     pub fn attach(&self, app: App) -> Attached {
         let before = self.app.swap(Some(app.inner.clone()));
         if let Some(before) = before {
-            before.stopping.cancel();
+            before.stopping.fire();
         }
         // Whoever stops fires the first of these before it looks for the app.
-        if self.stopping.is_cancelled() {
-            app.stopping.cancel();
+        if self.stopping.has_fired() {
+            app.stopping.fire();
         }
         Attached { front: self.clone(), app }
     }
@@ -110,17 +110,25 @@ impl Front {
         self.app.load_full().map(|inner| App { inner })
     }
 
-    /// Ends what would not end by itself.
-    pub(crate) fn stop(&self) {
-        self.stopping.cancel();
+    /// A listener begins.
+    pub(crate) fn begin(&self) {
+        self.stopping.renew();
         if let Some(app) = self.app() {
-            app.stopping.cancel();
+            app.stopping.renew();
+        }
+    }
+
+    /// The listener ends, and with it what would not end by itself.
+    pub(crate) fn stop(&self) {
+        self.stopping.fire();
+        if let Some(app) = self.app() {
+            app.stopping.fire();
         }
     }
 
     /// Why the farm is not served, in a sentence.
     pub(crate) fn why_not(&self) -> String {
-        if self.stopping.is_cancelled() {
+        if self.stopping.has_fired() {
             return "the server is shutting down".to_owned();
         }
         format!("the farm is not being served: {}", causes(&self.services.report()))
@@ -160,6 +168,6 @@ impl Drop for Attached {
     fn drop(&mut self) {
         // Another may have taken its place.
         self.front.app.compare_and_swap(&Some(self.app.inner.clone()), None);
-        self.app.stopping.cancel();
+        self.app.stopping.fire();
     }
 }

@@ -21,6 +21,7 @@ mod pages;
 mod plugins;
 mod router;
 mod services;
+mod stopping;
 
 mod v1;
 mod v2;

@@ -28,7 +28,7 @@ pub(crate) async fn readyz(State(front): State<Front>) -> Response {
         None if lines.is_empty() => lines.push(front.why_not()),
         None => {}
     }
-    if front.stopping.is_cancelled() {
+    if front.stopping.has_fired() {
         lines.insert(0, "the server is shutting down".to_owned());
     }
     if lines.is_empty() {

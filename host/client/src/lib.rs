@@ -25,6 +25,7 @@ mod logs;
 mod pages;
 mod plugins;
 mod requests;
+mod services;
 mod sse;
 mod tasks;
 mod transport;
@@ -67,7 +68,7 @@ impl Client {
         self.transport.call(Method::GET, &["healthz"]).done().await
     }
 
-    /// Whether the farm takes changes; else the problem says why not.
+    /// Whether the farm is served whole, and takes changes; else the problem says why not.
     pub async fn ready(&self) -> Result<(), Error> {
         self.transport.call(Method::GET, &["readyz"]).done().await
     }

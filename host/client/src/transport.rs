@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use grove_wire::Problem;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH};
+use reqwest::multipart::Form;
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -93,6 +94,12 @@ impl Call<'_> {
         self
     }
 
+    /// A form with files.
+    pub(crate) fn form(mut self, form: Form) -> Self {
+        self.builder = self.builder.multipart(form);
+        self
+    }
+
     /// Only when the resource is still at this revision.
     pub(crate) fn expecting(self, revision: Option<u64>) -> Self {
         match revision {
@@ -114,10 +121,25 @@ impl Call<'_> {
 
     /// The answer's JSON.
     pub(crate) async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
+        self.json_or_created().await.map(|(value, _)| value)
+    }
+
+    /// The answer's JSON, and whether it was made by this call.
+    pub(crate) async fn json_or_created<T: DeserializeOwned>(self) -> Result<(T, bool), Error> {
+        let transport = self.transport;
+        let response = self.answer().await?;
+        let created = response.status() == StatusCode::CREATED;
+        let bytes = body(transport, response).await?;
+        let value = serde_json::from_slice(&bytes).map_err(|error| transport.protocol(error.to_string()))?;
+        Ok((value, created))
+    }
+
+    /// The answer's text.
+    pub(crate) async fn text(self) -> Result<String, Error> {
         let transport = self.transport;
         let response = self.answer().await?;
         let bytes = body(transport, response).await?;
-        serde_json::from_slice(&bytes).map_err(|error| transport.protocol(error.to_string()))
+        String::from_utf8(bytes).map_err(|_| transport.protocol("an answer that is no text"))
     }
 
     /// Nothing but that it went well.

@@ -19,6 +19,7 @@ mod test_job_command;
 mod test_plugin_command;
 mod test_request_command;
 mod test_run_command;
+mod test_services_command;
 mod test_ssh_command;
 mod test_task_command;
 mod test_why_command;

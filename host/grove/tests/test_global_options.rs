@@ -19,6 +19,7 @@ fn help_says() {
       task         What the farm does on its workers
       artifact     Files for boards, like images to flash
       plugin       Policies, drivers and inspectors
+      services     Show what the controller is made of, and what is missing
       events       Show what happened, and what happens
       serve        Run the controller
       demo         Run a farm of small boards on this machine, to try Grove on

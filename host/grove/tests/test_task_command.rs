@@ -1,6 +1,6 @@
 use insta::assert_snapshot;
 
-use crate::kit::{BOARD, Farm, Home, TASK, calls, grove, help, items, task, told};
+use crate::kit::{BOARD, DIGEST, Farm, Home, TASK, calls, grove, help, items, task, told};
 
 #[test]
 fn help_says() {
@@ -110,13 +110,16 @@ fn list() {
 #[test]
 fn show() {
     let farm = Farm::new();
-    farm.on(&format!("GET /api/v2/tasks/{TASK}"), 200, task());
+    let mut versioned = task();
+    versioned["driver_version"] = DIGEST.into();
+    farm.on(&format!("GET /api/v2/tasks/{TASK}"), 200, versioned);
     assert_snapshot!(grove(&farm, &["task", "show", TASK]), @"
     task      01900000-0000-7000-8000-00000000000a
     kind      prepare
     phase     running
     worker    01900000-0000-7000-8000-000000000001
     driver    ssh
+    version   0123456789ab
     progress  40%
     note      waiting for the board
     queued    4m ago

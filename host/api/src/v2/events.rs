@@ -152,7 +152,7 @@ impl Stream {
                 self.catch_up().await?;
                 continue;
             }
-            let stopping = self.app.stopping.clone();
+            let stopping = self.app.stopping.token();
             let event = tokio::select! {
                 event = self.live.recv() => event,
                 () = tokio::time::sleep(KEEP_ALIVE) => return Some(Bytes::from_static(b": still here\n\n")),

@@ -148,7 +148,7 @@ impl Log {
             if !piece.is_empty() {
                 return Some(piece);
             }
-            let stopping = self.app.stopping.clone();
+            let stopping = self.app.stopping.token();
             let changed = async {
                 match news {
                     Some(mut news) if !self.over => drop(news.changed().await),

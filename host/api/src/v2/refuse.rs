@@ -89,9 +89,14 @@ impl From<Refused> for Refuse {
             Refused::DriverDisabled(_) => Problem::new(Code::UnknownDriver, detail)
                 .hint("enable the driver, or use another")
                 .field("driver"),
-            Refused::NoSuchPlugin(_) | Refused::NoSuchVersion { .. } | Refused::Plugin(_) => {
-                Problem::new(Code::InvalidField, detail).hint("look at the plugins there are")
-            }
+            Refused::NoSuchPlugin(_) => Problem::new(Code::PluginNotFound, detail)
+                .hint("list the plugins there are: GET /api/v2/plugins"),
+            // Only a pin names one here: in a body, about a worker that there is.
+            Refused::NoSuchVersion { .. } => Problem::new(Code::InvalidField, detail)
+                .hint("look at its versions: GET /api/v2/plugins/{name}")
+                .field("driver_version"),
+            // Changes of plugins have their own way to be refused.
+            Refused::Plugin(_) => Problem::new(Code::PluginInUse, detail),
             Refused::Worker(refusal) => worker_refused(refusal, detail),
             Refused::Request(refusal) => request_refused(refusal, detail),
             Refused::Revision { current } => Problem::new(Code::RevisionMismatch, detail)

@@ -20,7 +20,7 @@ pub(super) fn worker(worker: &Worker) -> wire_worker::Worker {
         since: worker.since,
         reason: worker.reason.clone(),
         driver: worker.registration.driver.clone(),
-        driver_version: None,
+        driver_version: worker.driver_version.map(|version| version.to_string()),
         driver_config: serde_json::from_str(&worker.registration.driver_config).unwrap_or_default(),
         host: worker.host.clone(),
         notes: worker.notes.clone(),
@@ -151,7 +151,7 @@ pub(super) fn task(task: Task) -> wire_task::Task {
         kind: task_kind(task.spec.kind),
         request: task.spec.request.map(|request| request.0),
         driver: task.spec.driver.clone(),
-        driver_version: None,
+        driver_version: task.spec.driver_version.map(|version| version.to_string()),
         phase: match status.phase {
             Phase::Waiting => wire_task::TaskPhase::Waiting,
             Phase::Running => wire_task::TaskPhase::Running,

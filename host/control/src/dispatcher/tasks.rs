@@ -109,7 +109,11 @@ impl Dispatcher {
         };
         self.turn.effect(Effect::Forget(task.id));
         self.end_task(CORE, &task, phase, error);
-        self.plugin_outcome(&task.spec.driver, task.spec.driver_version, blame(&outcome));
+        // A look that finds nothing proves little: it must not outweigh the work that fails between such looks.
+        let mere_look = matches!(task.spec.kind, TaskKind::Check | TaskKind::Recheck);
+        if !mere_look || blame(&outcome).is_some() {
+            self.plugin_outcome(&task.spec.driver, task.spec.driver_version, blame(&outcome));
+        }
         let request = opened.as_ref().map(|opened| opened.request);
         let event = Event::TaskEnded { task: task.id, generation: task.spec.generation, outcome };
         match self.apply_worker(CORE, task.spec.worker, event, opened) {

@@ -349,6 +349,9 @@ impl Config {
         if self.objects.kind == Place::S3 && self.objects.bucket.is_empty() {
             bail!("objects.kind is s3: say objects.bucket, too");
         }
+        if let Some(folder) = self.plugins.folder.as_deref().filter(|folder| !folder.is_dir()) {
+            bail!("the plugin folder {} is not there; make it, or name another one", folder.display());
+        }
         if self.tunnels.first_port > self.tunnels.last_port {
             bail!("tunnels.first_port must not be greater than tunnels.last_port");
         }

@@ -11,7 +11,9 @@ use cap_std::fs::Dir;
 use grove_access::secrets::Secrets;
 use grove_api::{Front, Limits, Storage};
 use grove_control::clock::{Clock, SystemClock};
-use grove_engine::{Config as EngineConfig, Engine, Environment, Exit, Observer, Report, State};
+use grove_engine::{
+    Config as EngineConfig, Engine, Environment, Exit, Observer, Refused, Report, Service, State,
+};
 use grove_objects::{Artifacts, Backend, Logs, Objects};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -48,9 +50,19 @@ pub(crate) struct House {
 impl House {
     /// Starts every service, in whatever order they can.
     pub(crate) async fn start(config: Config, port: Port) -> anyhow::Result<Self> {
+        let rules = engine_config(&config, port);
+        Self::with(config, rules, |service| service).await
+    }
+
+    /// By these rules, and with every service as `make` makes it.
+    async fn with(
+        config: Config,
+        rules: EngineConfig,
+        make: impl Fn(Service) -> Service + Send + Sync + 'static,
+    ) -> anyhow::Result<Self> {
         let state = config.state()?;
         let folder = private_folder(&state)?;
-        let engine = Engine::start(engine_config(&config, port), environment())?;
+        let engine = Engine::start(rules, environment())?;
         let shelf = Shelf::new(subfolder(&folder, "plugins")?);
         let text = serde_json::to_string(&config.policy.settings)
             .context("the settings of the policy cannot be written as JSON")?;
@@ -66,13 +78,14 @@ impl House {
             loader: Loader { shelf, config: Arc::new(config.plugins.clone()), settings },
             front: Front::new(limits(&config), reported),
             engine: engine.handle(),
+            make: Box::new(make),
             address: watch::Sender::new(None),
             store_was_open: Default::default(),
             folder,
             config,
         });
         for service in services::all(&shared) {
-            engine.install(service).await?;
+            shared.install(service).await?;
         }
         Ok(Self { engine, shared })
     }
@@ -169,6 +182,8 @@ impl Observer for Told {
 
     fn stopped(&self, service: &str, _attempt: u64, exit: &Exit) {
         match exit {
+            // What it wanted of an engine that stops.
+            Exit::Failed(_) if exit.error::<Refused>() == Some(&Refused::ShuttingDown) => {}
             Exit::Failed(_) => tracing::warn!(service, "{exit}"),
             _ => tracing::debug!(service, "{exit}"),
         }
@@ -205,3 +220,6 @@ pub(crate) fn subfolder(folder: &Dir, name: &str) -> anyhow::Result<Dir> {
         .and_then(|()| folder.open_dir(name))
         .with_context(|| format!("failed to open {name} in the state folder"))
 }
+
+#[cfg(test)]
+mod tests;

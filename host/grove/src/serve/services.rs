@@ -34,6 +34,7 @@ pub(crate) use store::Hopeless;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use cap_std::fs::Dir;
 use grove_access::keypool::KeyPool;
@@ -41,7 +42,7 @@ use grove_access::secrets::Secrets;
 use grove_access::tunnel::Tunnels;
 use grove_api::{Front, Storage};
 use grove_control::Controller;
-use grove_engine::{EngineHandle, Key, Service};
+use grove_engine::{EngineHandle, Key, Refused, Service};
 use grove_runtime::Runtime;
 use tokio::sync::watch;
 
@@ -83,16 +84,49 @@ pub(crate) struct Shared {
     pub(crate) storage: Storage,
     /// For those that install others.
     pub(crate) engine: EngineHandle,
+    /// What every service goes through before it is installed: tests break some.
+    pub(crate) make: Box<dyn Fn(Service) -> Service + Send + Sync>,
     /// Where HTTP is served, once it is.
     pub(crate) address: watch::Sender<Option<SocketAddr>>,
     /// Whether the store was ever open: then there is a farm to lose.
     pub(crate) store_was_open: AtomicBool,
 }
 
+/// Between looks at whether a service has left.
+const LEAVING: Duration = Duration::from_millis(5);
+
 impl Shared {
+    /// Installs a service, in the place of one of its name that is there or is leaving.
+    pub(crate) async fn install(&self, service: Service) -> Result<(), Refused> {
+        let service = (self.make)(service);
+        loop {
+            match self.engine.install(service.clone()).await {
+                Err(Refused::AlreadyInstalled) => match self.engine.replace(service.clone()).await {
+                    // It is about to leave, which takes no longer than its deadline.
+                    Err(Refused::NotInstalled) => tokio::time::sleep(LEAVING).await,
+                    other => return other,
+                },
+                other => return other,
+            }
+        }
+    }
+
+    /// Takes a service out, if it is there.
+    async fn uninstall(&self, name: &str) -> Result<(), Refused> {
+        match self.engine.uninstall(name).await {
+            Err(Refused::NotInstalled) => Ok(()),
+            other => other,
+        }
+    }
+
     /// The way in for plugins, as long as these live.
     fn intake(&self, controller: &Controller, runtime: &Runtime) -> Intake {
-        Intake { controller: controller.clone(), runtime: runtime.clone(), loader: self.loader.clone() }
+        Intake {
+            controller: controller.clone(),
+            runtime: runtime.clone(),
+            loader: self.loader.clone(),
+            registry: self.registry.clone(),
+        }
     }
 }
 

@@ -71,7 +71,8 @@ async fn answer(kept: Kept, request: Request<Incoming>) -> Result<Response<Full<
         if let Some(range) = headers.get("range") {
             let (first, last) = range.to_str().unwrap().trim_start_matches("bytes=").split_once('-').unwrap();
             let text = format!("bytes {first}-{last}/{}", bytes.len());
-            bytes = bytes.slice(first.parse().unwrap()..=last.parse().unwrap());
+            let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+            bytes = bytes.slice(first..=last);
             answer.headers_mut().insert("content-range", text.parse().unwrap());
             *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
         }

@@ -12,4 +12,6 @@ mod objects;
 mod real_ssh;
 mod recreate;
 mod serve;
+mod services;
+mod swap;
 mod user;

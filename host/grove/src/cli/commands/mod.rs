@@ -7,6 +7,7 @@ pub(crate) mod job;
 pub(crate) mod plugin;
 pub(crate) mod request;
 pub(crate) mod run;
+pub(crate) mod services;
 pub(crate) mod ssh;
 pub(crate) mod task;
 pub(crate) mod why;

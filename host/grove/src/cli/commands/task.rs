@@ -7,7 +7,7 @@ use grove_client::{Client, TasksQuery};
 
 use crate::cli::args::{self, wire_word};
 use crate::cli::clock;
-use crate::cli::human::{length, or_dash, relative};
+use crate::cli::human::{length, or_dash, relative, short};
 use crate::cli::output::Output;
 
 /// What the farm does on its workers
@@ -106,6 +106,7 @@ async fn show(farm: &Client, out: &Output, id: &Id) -> anyhow::Result<()> {
         ("worker", task.worker.to_string()),
         ("request", task.request.map_or_else(String::new, |request| request.to_string())),
         ("driver", task.driver.clone()),
+        ("version", task.driver_version.as_deref().map(short).unwrap_or_default().to_owned()),
         ("progress", format!("{}%", task.progress)),
         ("note", task.note.clone()),
         ("error", task.error.clone().unwrap_or_default()),

@@ -15,14 +15,14 @@ use grove_wire::plugin as wire;
 
 use super::found::Found;
 use super::intake::{self, Intake};
-use super::registry::Registry;
+use super::load::kind;
+use super::registry;
 use super::shelf;
 
 /// The admin's side; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Admin {
     pub(crate) intake: Intake,
-    pub(crate) registry: Registry,
 }
 
 type Answer<T> = Result<T, PluginRefused>;
@@ -30,7 +30,12 @@ type Answer<T> = Result<T, PluginRefused>;
 impl Plugins for Admin {
     fn list(&self) -> Vec<wire::Plugin> {
         let farm = self.intake.controller.farm();
-        farm.plugins().values().map(|plugin| self.show(&farm, plugin)).collect()
+        let known = farm.plugins().values().map(|plugin| self.show(&farm, plugin));
+        let refused = self.intake.registry.refused();
+        let strangers = refused.values().filter(|refused| farm.plugin(&refused.manifest.name).is_none());
+        let mut all: Vec<_> = known.chain(strangers.map(show_refused)).collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
     }
 
     fn install(
@@ -54,7 +59,7 @@ impl Plugins for Admin {
             if activate && version_kind(&admin.intake.controller.farm(), &version) == Some(PluginKind::Driver)
             {
                 // Whoever hears that it is there may use it at once.
-                admin.registry.settled(&[version]).await;
+                admin.intake.registry.settled(&[version]).await;
             }
             Ok((admin.shown(&name)?, if known { Created::No } else { Created::Yes }))
         })
@@ -179,7 +184,7 @@ impl Admin {
             })
             .collect();
         let face = versions.iter().find(|version| version.active).or(versions.first());
-        let loaded = plugin.in_use().map(|digest| self.registry.loaded(&(name.clone(), digest)));
+        let loaded = plugin.in_use().map(|digest| self.intake.registry.loaded(&(name.clone(), digest)));
         let state = match loaded {
             None => wire::PluginState::Disabled,
             Some(None) => wire::PluginState::Loading,
@@ -208,7 +213,11 @@ impl Admin {
                 failures: probation.failures,
             }),
             grants: face.map(|face| face.grants.clone()).unwrap_or_default(),
-            trouble: plugin.trouble.clone().or_else(|| face.and_then(|face| face.trouble.clone())),
+            trouble: plugin
+                .trouble
+                .clone()
+                .or_else(|| face.and_then(|face| face.trouble.clone()))
+                .or_else(|| self.intake.registry.refused().get(name).map(|refused| refused.why.clone())),
             config_schema: face.and_then(|face| face.config_schema.clone()),
             versions,
             revision: plugin.revision,
@@ -223,7 +232,7 @@ impl Admin {
     ) -> wire::PluginVersion {
         // It was read when it was taken in.
         let manifest = Manifest::parse(&version.manifest, "plugin.toml").ok();
-        let (granted, trouble) = match self.registry.loaded(&(version.name.clone(), version.digest)) {
+        let (granted, trouble) = match self.intake.registry.loaded(&(version.name.clone(), version.digest)) {
             Some(Ok(loaded)) => (Some(grants(loaded.effective())), None),
             Some(Err(why)) => (None, Some(why)),
             None => (None, None),
@@ -248,6 +257,30 @@ impl Admin {
             trouble,
             config_schema: manifest.and_then(|manifest| manifest.config_schema),
         }
+    }
+}
+
+/// A plugin that was found and not taken in: it is no row of the farm, and people look for it here.
+fn show_refused(refused: &registry::Refused) -> wire::Plugin {
+    let manifest = &refused.manifest;
+    wire::Plugin {
+        name: manifest.name.clone(),
+        kind: wire_kind(kind(manifest.kind)),
+        state: wire::PluginState::Failed,
+        active: false,
+        enabled: false,
+        version: manifest.version.clone(),
+        digest: Some(refused.digest.to_string()),
+        world: manifest.world.clone(),
+        summary: manifest.summary.clone(),
+        since: refused.at,
+        previous: None,
+        probation: None,
+        grants: Vec::new(),
+        trouble: Some(refused.why.clone()),
+        config_schema: manifest.config_schema.clone(),
+        versions: Vec::new(),
+        revision: 0,
     }
 }
 
