@@ -175,6 +175,8 @@ fn remove_parts(folder: &FilePath, removed: &mut usize) -> std::io::Result<()> {
         let kind = entry.file_type()?;
         if kind.is_dir() {
             remove_parts(&entry.path(), removed)?;
+            // One that holds nothing goes, too; whoever is about to write into it makes it again.
+            let _ = std::fs::remove_dir(entry.path());
         } else if entry.file_name().to_string_lossy().contains('#') {
             match std::fs::remove_file(entry.path()) {
                 Ok(()) => *removed += 1,

@@ -49,7 +49,7 @@ async fn answer(kept: Kept, request: Request<Incoming>) -> Result<Response<Full<
         let contents: String = contents.collect();
         let list = format!("<ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>");
         *answer.body_mut() = Full::from(list);
-    } else if method == Method::POST && query == "uploads" {
+    } else if method == Method::POST && query.starts_with("uploads") {
         let begun = "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>";
         *answer.body_mut() = Full::from(begun);
     } else if method == Method::POST {
