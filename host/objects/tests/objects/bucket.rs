@@ -39,7 +39,10 @@ async fn answer(kept: Kept, request: Request<Incoming>) -> Result<Response<Full<
     let mut answer = Response::new(Full::default());
     answer.headers_mut().insert("etag", "\"tag\"".parse().unwrap());
     if method == Method::GET && key.is_empty() {
-        let contents = kept.iter().map(|(key, bytes)| {
+        let prefix = query.split('&').find_map(|pair| pair.strip_prefix("prefix=")).unwrap_or_default();
+        let prefix = prefix.replace("%2F", "/");
+        let below = kept.iter().filter(|(key, _)| key.starts_with(&prefix));
+        let contents = below.map(|(key, bytes)| {
             let size = bytes.len();
             format!(
                 "<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>\
