@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use grove_control::Controller;
 use grove_domain::group::{Owner, OwnerGroups};
+use grove_objects::{Artifacts, Logs};
 
 use crate::plugins::Plugins;
 use crate::stopping::Stopping;
@@ -29,6 +30,15 @@ impl Default for Options {
     }
 }
 
+/// Files that are not in the store.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    /// What users bring.
+    pub artifacts: Artifacts,
+    /// What tasks said.
+    pub logs: Logs,
+}
+
 /// The HTTP face of one controller, put behind a [`Front`](crate::Front) for as long as the controller runs; cheap to clone.
 #[derive(Clone)]
 pub struct App {
@@ -41,6 +51,7 @@ pub struct Inner {
     pub(crate) options: Options,
     pub(crate) plugins: Arc<dyn Plugins>,
     pub(crate) check_key: CheckKey,
+    pub(crate) storage: Storage,
     /// `user:NAME` of the owner: the actor in events.
     pub(crate) actor: Arc<str>,
     /// Fires when this controller is served no more: long waits and streams end then.
@@ -54,10 +65,11 @@ impl App {
         options: Options,
         plugins: Arc<dyn Plugins>,
         check_key: CheckKey,
+        storage: Storage,
     ) -> Self {
         let actor = format!("user:{}", options.owner.name).into();
         let stopping = Stopping::default();
-        Self { inner: Arc::new(Inner { controller, options, plugins, check_key, actor, stopping }) }
+        Self { inner: Arc::new(Inner { controller, options, plugins, check_key, storage, actor, stopping }) }
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Limits {
     pub streams: usize,
     /// Plugins being taken in at the same time: each may hold as much memory as a component may be large.
     pub uploads: usize,
+    /// Artifacts being brought at the same time.
+    pub bringing: usize,
 }
 
 impl Default for Limits {
@@ -43,6 +45,7 @@ impl Default for Limits {
             drain: Duration::from_secs(10),
             streams: 512,
             uploads: 2,
+            bringing: 16,
         }
     }
 }
@@ -63,6 +66,7 @@ pub struct Shared {
     pub(crate) remembered: Arc<Remembered>,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) uploads: Arc<Semaphore>,
+    pub(crate) bringing: Arc<Semaphore>,
     /// Fires when the listener ends.
     pub(crate) stopping: Stopping,
     app: ArcSwapOption<Inner>,
@@ -79,6 +83,7 @@ impl Front {
                 remembered: Arc::default(),
                 streams: Arc::new(Semaphore::new(limits.streams)),
                 uploads: Arc::new(Semaphore::new(limits.uploads)),
+                bringing: Arc::new(Semaphore::new(limits.bringing)),
                 stopping: Stopping::default(),
                 app: ArcSwapOption::empty(),
             }),

@@ -26,7 +26,7 @@ mod stopping;
 mod v1;
 mod v2;
 
-pub use app::{App, CheckKey, Options};
+pub use app::{App, CheckKey, Options, Storage};
 pub use front::{Attached, Front, Limits};
 pub use plugins::{PluginRefused, Plugins};
 pub use server::serve;

@@ -17,9 +17,11 @@
 //! What must never happen here: a server crate among the dependencies, a print, a look at the environment, a
 //! decision about the farm.
 
+mod artifacts;
 mod error;
 mod events;
 mod jobs;
+mod logs;
 mod pages;
 mod plugins;
 mod requests;
@@ -29,13 +31,17 @@ mod tasks;
 mod transport;
 mod workers;
 
+pub use artifacts::{ArtifactsQuery, Download};
 pub use error::Error;
 pub use events::{Events, EventsQuery};
 pub use grove_wire as wire;
+pub use logs::TaskLog;
 pub use pages::Pages;
 pub use requests::{Order, RequestsQuery};
 pub use tasks::TasksQuery;
 pub use workers::WorkersQuery;
+
+pub use reqwest::Body;
 
 use reqwest::Method;
 use transport::{Call, Transport};

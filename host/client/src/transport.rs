@@ -88,6 +88,12 @@ impl Call<'_> {
         self
     }
 
+    /// A body that is no JSON.
+    pub(crate) fn bytes(mut self, body: reqwest::Body) -> Self {
+        self.builder = self.builder.body(body);
+        self
+    }
+
     /// A form with files.
     pub(crate) fn form(mut self, form: Form) -> Self {
         self.builder = self.builder.multipart(form);
@@ -148,6 +154,14 @@ impl Call<'_> {
         let response = self.builder.headers(headers).send();
         let response = response.await.map_err(|error| self.transport.unreachable(error))?;
         accepted(self.transport, response).await
+    }
+
+    /// The JSON of an answer that may take as long as its request is large.
+    pub(crate) async fn stream_json<T: DeserializeOwned>(self, accept: HeaderValue) -> Result<T, Error> {
+        let transport = self.transport;
+        let response = self.stream(accept).await?;
+        let bytes = body(transport, response).await?;
+        serde_json::from_slice(&bytes).map_err(|error| transport.protocol(error.to_string()))
     }
 
     async fn answer(self) -> Result<Response, Error> {

@@ -34,7 +34,7 @@ use crate::feed::Feed;
 use crate::live::LiveTasks;
 use crate::matching::session::{self, Info, Question};
 use crate::matching::told::Told;
-use crate::ports::{Drivers, Keys, Policies, Store, StoreError, Tunnels, Wait};
+use crate::ports::{Drivers, Keys, Policies, Store, StoreError, TaskLogs, Tunnels, Wait};
 use crate::publisher::{InFlight, Publisher, Sealed};
 use crate::refusal::Refused;
 use crate::runner::{Runner, TaskResult, Tools};
@@ -75,6 +75,8 @@ pub struct Parts {
     pub tunnels: Arc<dyn Tunnels>,
     /// Policies.
     pub policies: Arc<dyn Policies>,
+    /// Logs of tasks.
+    pub logs: Arc<dyn TaskLogs>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Ids.
@@ -94,7 +96,7 @@ impl Controller {
         let view = Arc::new(ArcSwap::from_pointee(Farm::default()));
         let trouble = Arc::new(ArcSwap::from_pointee(None));
         let feed = Arc::new(Feed::new());
-        let live = LiveTasks::new(parts.clock.clone());
+        let live = LiveTasks::new(parts.clock.clone(), parts.logs);
         let in_flight = Arc::new(InFlight::default());
         let tools = Tools {
             drivers: parts.drivers.clone(),

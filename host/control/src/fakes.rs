@@ -12,7 +12,7 @@ use grove_domain::moment::Timestamp;
 
 pub use drivers::{Behaviour, FakeDrivers};
 pub use policy::{FakePolicies, Mood};
-pub use rest::{FakeKeys, FakeTunnels, TokioClock};
+pub use rest::{FakeKeys, FakeLogs, FakeTunnels, TokioClock};
 pub use store::MemoryStore;
 
 use crate::dispatcher::Parts;
@@ -31,6 +31,8 @@ pub struct Fakes {
     pub tunnels: FakeTunnels,
     /// The policies.
     pub policies: FakePolicies,
+    /// The logs of tasks.
+    pub logs: FakeLogs,
     /// The clock: follows tokio's, which tests may pause.
     pub clock: TokioClock,
 }
@@ -45,6 +47,7 @@ impl Fakes {
             keys: FakeKeys::default(),
             tunnels: FakeTunnels::default(),
             policies: FakePolicies::default(),
+            logs: FakeLogs::default(),
             clock: TokioClock::new(),
         }
     }
@@ -62,6 +65,7 @@ impl Fakes {
             keys: Arc::new(self.keys.clone()),
             tunnels: Arc::new(self.tunnels.next_life()),
             policies: Arc::new(self.policies.clone()),
+            logs: Arc::new(self.logs.clone()),
             clock: Arc::new(self.clock.clone()),
             new_task_id: Box::new(move |_: Timestamp| {
                 counter += 1;

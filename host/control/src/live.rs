@@ -9,7 +9,7 @@ use grove_domain::task::{Phase, Step, StepOutcome, Task};
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
-use crate::ports::Watch;
+use crate::ports::{Said, TaskLog, TaskLogs, Watch};
 
 /// Steps of one task beyond this are not kept.
 const STEPS: usize = 256;
@@ -19,6 +19,7 @@ const TEXT: usize = 512;
 /// What is known of every running task.
 pub(crate) struct LiveTasks {
     clock: Arc<dyn Clock>,
+    logs: Arc<dyn TaskLogs>,
     tasks: Mutex<HashMap<TaskId, Live>>,
 }
 
@@ -32,15 +33,15 @@ struct Live {
 }
 
 impl LiveTasks {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { clock, tasks: Mutex::default() })
+    pub(crate) fn new(clock: Arc<dyn Clock>, logs: Arc<dyn TaskLogs>) -> Arc<Self> {
+        Arc::new(Self { clock, logs, tasks: Mutex::default() })
     }
 
     /// The task was taken up.
     pub(crate) fn begin(self: &Arc<Self>, task: TaskId, deadline: Timestamp) -> Arc<LiveTask> {
         let live = Live { started: Some(self.clock.now()), deadline: Some(deadline), ..Live::default() };
         self.tasks.lock().insert(task, live);
-        Arc::new(LiveTask { task, all: self.clone() })
+        Arc::new(LiveTask { task, all: self.clone(), log: self.logs.begin(task), note: Mutex::default() })
     }
 
     /// The task with what it has reported so far.
@@ -84,9 +85,29 @@ impl LiveTasks {
 pub(crate) struct LiveTask {
     task: TaskId,
     all: Arc<LiveTasks>,
+    log: Arc<dyn TaskLog>,
+    /// The last note that went into the log.
+    note: Mutex<String>,
+}
+
+/// Closes a task's log when it is dropped: also when what runs the task breaks.
+pub(crate) struct OpenLog(Arc<LiveTask>);
+
+impl Drop for OpenLog {
+    fn drop(&mut self) {
+        self.0.log.close();
+    }
 }
 
 impl LiveTask {
+    pub(crate) fn open_log(self: &Arc<Self>) -> OpenLog {
+        OpenLog(self.clone())
+    }
+
+    pub(crate) fn say(&self, said: Said<'_>) {
+        self.log.say(self.all.clock.now(), said);
+    }
+
     fn with(&self, change: impl FnOnce(&mut Live, Timestamp)) {
         let now = self.all.clock.now();
         if let Some(live) = self.all.tasks.lock().get_mut(&self.task) {
@@ -101,9 +122,14 @@ impl Watch for LiveTask {
             live.progress = percent.min(100);
             live.note = cut(note);
         });
+        let is_new = !note.is_empty() && std::mem::replace(&mut *self.note.lock(), cut(note)) != cut(note);
+        if is_new {
+            self.say(Said::Progress { percent: percent.min(100), note });
+        }
     }
 
     fn step(&self, name: &str) {
+        self.say(Said::Step(name));
         self.with(|live, now| {
             if let Some(step) = live.steps.last_mut().filter(|step| step.ended.is_none()) {
                 step.ended = Some(now);
@@ -116,6 +142,7 @@ impl Watch for LiveTask {
     }
 
     fn log(&self, level: &str, line: &str) {
+        self.say(Said::Line { level, line });
         let task = self.task;
         match level {
             "error" | "warn" => tracing::warn!(%task, "{line}"),

@@ -87,6 +87,63 @@ pub trait Watch: Send + Sync + 'static {
     fn log(&self, level: &str, line: &str);
 }
 
+/// The logs of tasks.
+pub trait TaskLogs: Send + Sync + 'static {
+    /// The task was taken up; its log begins.
+    fn begin(&self, task: TaskId) -> Arc<dyn TaskLog>;
+}
+
+/// The log of one task. Nothing here waits, whatever becomes of what is said: it is taken, or counted as lost.
+pub trait TaskLog: Send + Sync + 'static {
+    /// One line.
+    fn say(&self, at: Timestamp, said: Said<'_>);
+    /// The task has ended: nothing more is said.
+    fn close(&self);
+}
+
+/// What goes into the log of a task.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Said<'a> {
+    /// The driver's line.
+    Line {
+        /// error, warn, info or debug.
+        level: &'a str,
+        /// What it said.
+        line: &'a str,
+    },
+    /// This step begins.
+    Step(&'a str),
+    /// How far it is, with another note than before.
+    Progress {
+        /// Of 100.
+        percent: u8,
+        /// For people.
+        note: &'a str,
+    },
+    /// It failed, for this reason.
+    Failed(&'a str),
+    /// It was cancelled.
+    Cancelled,
+    /// It is done.
+    Done,
+}
+
+/// Keeps no logs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoLogs;
+
+impl TaskLogs for NoLogs {
+    fn begin(&self, _task: TaskId) -> Arc<dyn TaskLog> {
+        Arc::new(Self)
+    }
+}
+
+impl TaskLog for NoLogs {
+    fn say(&self, _at: Timestamp, _said: Said<'_>) {}
+
+    fn close(&self) {}
+}
+
 /// One call to a driver.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Call {

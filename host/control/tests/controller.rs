@@ -17,6 +17,10 @@ mod requests;
 mod jobs;
 
 #[cfg(test)]
+#[path = "controller/logs.rs"]
+mod logs;
+
+#[cfg(test)]
 #[path = "controller/matching.rs"]
 mod matching;
 

@@ -11,6 +11,7 @@
 mod canned;
 mod kit;
 
+mod test_artifact_command;
 mod test_completions_command;
 mod test_events_command;
 mod test_global_options;

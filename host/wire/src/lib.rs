@@ -11,8 +11,10 @@ pub mod page;
 pub mod problem;
 pub mod span;
 
+pub mod artifact;
 pub mod event;
 pub mod job;
+pub mod log;
 pub mod plugin;
 pub mod request;
 pub mod service;

@@ -62,7 +62,7 @@ pub(crate) async fn events(
 }
 
 /// Where a stream that broke was.
-fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Refuse> {
+pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Refuse> {
     let Some(value) = headers.get("last-event-id") else { return Ok(None) };
     match value.to_str().ok().and_then(|text| text.trim().parse().ok()) {
         Some(seq) => Ok(Some(seq)),

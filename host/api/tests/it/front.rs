@@ -213,7 +213,13 @@ async fn a_farm_that_comes_when_the_server_stops_ends_at_once() {
     let shutdown = tokio_util::sync::CancellationToken::new();
     shutdown.cancel();
     grove_api::serve(listener, front.clone(), shutdown).await.unwrap();
-    let app = App::new(kit.controller.clone(), Options::default(), kit.plugins.clone(), check_key());
+    let app = App::new(
+        kit.controller.clone(),
+        Options::default(),
+        kit.plugins.clone(),
+        check_key(),
+        kit.storage.clone(),
+    );
     let _attached = front.attach(app);
     let ready = Request::get("/readyz").body(Body::empty()).unwrap();
     assert_eq!(front.router().oneshot(ready).await.unwrap().status(), 503);

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Found, Opened, Start, TaskResult, Tools};
-use crate::ports::{Call, CallError, Driver, HealthReport, Reply, Target, Watch};
+use crate::ports::{Call, CallError, Driver, HealthReport, Reply, Said, Target, Watch};
 
 /// Carries out a task. None when it was cancelled.
 pub(super) async fn execute(tools: &Tools, start: &Start, cancel: &CancellationToken) -> Option<TaskResult> {
@@ -25,6 +25,7 @@ pub(super) async fn execute(tools: &Tools, start: &Start, cancel: &CancellationT
     let timeout = Duration::try_from(start.task.spec.timeout).unwrap_or_default();
     let now = tools.clock.now();
     let watch = tools.live.begin(start.task.id, after(now, start.task.spec.timeout));
+    let _log = watch.open_log();
     let mut work = Work {
         tools,
         worker: &start.worker,
@@ -44,9 +45,18 @@ pub(super) async fn execute(tools: &Tools, start: &Start, cancel: &CancellationT
         work.clean_up().await;
     }
     let outcome = match outcome {
-        Ok(found) => Ok(found),
-        Err(CallError::Failed { failure, .. }) => Err(failure),
-        Err(CallError::Cancelled) => return None,
+        Ok(found) => {
+            watch.say(Said::Done);
+            Ok(found)
+        }
+        Err(CallError::Failed { failure, .. }) => {
+            watch.say(Said::Failed(&failure.reason));
+            Err(failure)
+        }
+        Err(CallError::Cancelled) => {
+            watch.say(Said::Cancelled);
+            return None;
+        }
     };
     Some(result_of(start, outcome, plugin_died))
 }

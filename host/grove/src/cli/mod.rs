@@ -95,6 +95,8 @@ pub(crate) enum ClientCommand {
     #[command(subcommand)]
     Task(commands::task::Task),
     #[command(subcommand)]
+    Artifact(commands::artifact::Artifact),
+    #[command(subcommand)]
     Plugin(commands::plugin::Plugin),
     Services(commands::services::Args),
     Events(commands::events::Args),
@@ -131,6 +133,7 @@ fn ask(global: &Global, command: ClientCommand) -> anyhow::Result<ExitCode> {
             C::Worker(command) => commands::worker::run(farm, out, command).await?,
             C::Job(command) => commands::job::run(farm, out, command).await?,
             C::Task(command) => commands::task::run(farm, out, command).await?,
+            C::Artifact(command) => commands::artifact::run(farm, out, command).await?,
             C::Plugin(command) => commands::plugin::run(farm, out, command).await?,
             C::Services(args) => commands::services::run(farm, out, args).await?,
             C::Events(args) => commands::events::run(farm, out, args).await?,

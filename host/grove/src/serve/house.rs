@@ -9,11 +9,12 @@ use anyhow::{Context, bail};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use grove_access::secrets::Secrets;
-use grove_api::{Front, Limits};
+use grove_api::{Front, Limits, Storage};
 use grove_control::clock::{Clock, SystemClock};
 use grove_engine::{
     Config as EngineConfig, Engine, Environment, Exit, Observer, Refused, Report, Service, State,
 };
+use grove_objects::{Artifacts, Backend, Logs, Objects};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,9 @@ use super::services::{self, API, HTTP, Hopeless, Shared};
 
 /// Of the time for a clean stop: what services get that are stopped after the controller.
 const AFTERWARDS: Duration = Duration::from_secs(5);
+
+/// What the last lines of tasks get to be written.
+const LAST_LINES: Duration = Duration::from_secs(3);
 
 /// What becomes of a house whose port is another's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,9 +67,12 @@ impl House {
         let text = serde_json::to_string(&config.policy.settings)
             .context("the settings of the policy cannot be written as JSON")?;
         let settings = PolicySettings { name: config.policy.name.clone(), text };
+        let secrets = Secrets::new(subfolder(&folder, "secrets")?);
+        let storage = storage(&config, &state, &folder, &secrets)?;
         let reported = Arc::new(Reported::of(engine.handle()));
         let shared = Arc::new(Shared {
-            secrets: Arc::new(Secrets::new(subfolder(&folder, "secrets")?)),
+            secrets: Arc::new(secrets),
+            storage,
             registry: Registry::new(),
             policies: PluginPolicies::new(),
             loader: Loader { shelf, config: Arc::new(config.plugins.clone()), settings },
@@ -107,6 +114,14 @@ impl House {
     /// Runs until `stop` fires; then finishes what is being answered, stops deciding, and returns when everything
     /// decided is stored.
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let logs = self.shared.storage.logs.clone();
+        let ended = self.until_stopped(stop).await;
+        // By now every task has ended.
+        logs.finish(LAST_LINES).await;
+        ended
+    }
+
+    async fn until_stopped(self, stop: CancellationToken) -> anyhow::Result<()> {
         tokio::select! {
             () = stop.cancelled() => {}
             ended = self.engine.wait() => return Ok(ended?),
@@ -118,6 +133,20 @@ impl House {
         self.engine.kill();
         Ok(self.engine.wait().await?)
     }
+}
+
+/// Files outside the store. Nothing is looked at yet, and no bucket is asked.
+fn storage(config: &Config, state: &Path, folder: &Dir, secrets: &Secrets) -> anyhow::Result<Storage> {
+    let backend = match config.bucket(secrets)? {
+        Some(bucket) => Backend::S3(bucket),
+        None => {
+            subfolder(folder, "objects")?;
+            Backend::Folder(state.join("objects"))
+        }
+    };
+    let objects = Objects::open(backend).context("failed to open the place for files")?;
+    let artifacts = Artifacts::new(objects.clone(), config.quotas());
+    Ok(Storage { artifacts, logs: Logs::new(objects, config.keeping()) })
 }
 
 fn limits(config: &Config) -> Limits {

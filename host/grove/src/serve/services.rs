@@ -6,6 +6,7 @@
 //!                                 └─▶ plugins ──▶ (installs) plugin/NAME@VERSION ──▶ runtime
 //!                                       ▲              ▲
 //!                       plugin-folder ──┘   policy ────┴──▶ controller
+//! objects (nobody waits for it)
 //! ```
 //!
 //! An arrow leads to what a service needs. The dispatcher, its timers, the publisher of events and the sessions with
@@ -18,6 +19,7 @@ mod controller;
 mod folder;
 mod http;
 mod keys;
+mod objects;
 mod plugin;
 mod plugins;
 mod policy;
@@ -38,7 +40,7 @@ use cap_std::fs::Dir;
 use grove_access::keypool::KeyPool;
 use grove_access::secrets::Secrets;
 use grove_access::tunnel::Tunnels;
-use grove_api::Front;
+use grove_api::{Front, Storage};
 use grove_control::Controller;
 use grove_engine::{EngineHandle, Key, Refused, Service};
 use grove_runtime::Runtime;
@@ -63,6 +65,8 @@ const TUNNELS: Key<Tunnels> = Key::new("tunnels");
 const CONTROLLER: Key<Controller> = Key::new("controller");
 /// That plugins are found, and follow the rows of the farm.
 const PLUGINS: &str = "plugins";
+/// That files outside the store are looked through, and kept within their bounds.
+const OBJECTS: &str = "objects";
 /// The policy in use.
 const POLICY: &str = "policy";
 
@@ -76,6 +80,8 @@ pub(crate) struct Shared {
     pub(crate) policies: PluginPolicies,
     pub(crate) loader: Loader,
     pub(crate) front: Front,
+    /// Files outside the store.
+    pub(crate) storage: Storage,
     /// For those that install others.
     pub(crate) engine: EngineHandle,
     /// What every service goes through before it is installed: tests break some.
@@ -131,6 +137,7 @@ pub(crate) fn all(shared: &Arc<Shared>) -> Vec<Service> {
         runtime::service(shared),
         keys::service(shared),
         tunnels::service(shared),
+        objects::service(shared),
         controller::service(shared),
         plugins::service(shared),
         api::service(shared),

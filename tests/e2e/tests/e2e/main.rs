@@ -8,6 +8,7 @@ mod demo;
 mod hostile;
 mod kill9;
 mod load;
+mod objects;
 mod real_ssh;
 mod recreate;
 mod serve;

@@ -1,5 +1,6 @@
 //! One file per verb; its twin in `tests/test_VERB_command.rs` shows what it prints.
 
+pub(crate) mod artifact;
 pub(crate) mod completions;
 pub(crate) mod events;
 pub(crate) mod job;

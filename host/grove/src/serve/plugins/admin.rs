@@ -352,6 +352,7 @@ fn grants(effective: &Effective) -> Vec<String> {
         lines.push("ssh to its workers' supervisors".to_owned());
     }
     lines.extend(effective.secrets.iter().map(|name| format!("secret {name}")));
+    lines.extend(effective.storage.iter().map(|group| format!("artifacts of {group}")));
     lines.extend(effective.serial.iter().map(|name| format!("serial {name}")));
     if effective.has_tcp() {
         lines.push("tcp to the peers it was granted".to_owned());

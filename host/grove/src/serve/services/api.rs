@@ -30,7 +30,7 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
         Err(error) => Err(error.to_string()),
     });
     let options = Options { owner: shared.config.owner(), advertise: shared.config.advertise.clone() };
-    let app = App::new((*controller).clone(), options, Arc::new(admin), check_key);
+    let app = App::new((*controller).clone(), options, Arc::new(admin), check_key, shared.storage.clone());
     let _attached = shared.front.attach(app);
     scope.started(Output::none());
     scope.stop().cancelled().await;
