@@ -7,7 +7,7 @@ mod store;
 
 use std::sync::Arc;
 
-use grove_domain::id::{TaskId, Uuid};
+use grove_domain::id::{InstanceId, TaskId, Uuid};
 use grove_domain::moment::Timestamp;
 
 pub use drivers::{Behaviour, FakeDrivers};
@@ -67,7 +67,15 @@ impl Fakes {
                 counter += 1;
                 TaskId(Uuid::from_u64_pair(life, counter))
             }),
+            instance: InstanceId(Uuid::from_u64_pair(0, life)),
             settings,
         }
+    }
+
+    /// The same for a second controller that starts while the first still runs, on the same store.
+    pub fn rival_parts(&self, mut parts: Parts, store: Arc<dyn crate::ports::Store>) -> Parts {
+        parts.store = store;
+        parts.instance = InstanceId(Uuid::from_u64_pair(1, self.store.life()));
+        parts
     }
 }

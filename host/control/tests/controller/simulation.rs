@@ -449,8 +449,7 @@ impl World {
             self.check();
             let cut_off = |farm: &Farm| {
                 let ended = farm.fakes.store.ended_tasks();
-                let again =
-                    |task: &&Arc<Task>| task.status.error.as_deref() == Some("the controller started again");
+                let again = |task: &&Arc<Task>| task.status.error.as_deref() == Some("its instance died");
                 ended.iter().filter(again).count()
             };
             let before = cut_off(&self.farm);

@@ -35,6 +35,7 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
         policies: Arc::new(shared.policies.clone()),
         clock: Arc::new(SystemClock),
         new_task_id: task_ids(),
+        instance: InstanceId(Uuid::now_v7()),
         settings: shared.config.settings(),
     })
     .await?;
