@@ -72,10 +72,24 @@ impl Fakes {
         }
     }
 
-    /// The same for a second controller that starts while the first still runs, on the same store.
-    pub fn rival_parts(&self, mut parts: Parts, store: Arc<dyn crate::ports::Store>) -> Parts {
-        parts.store = store;
-        parts.instance = InstanceId(Uuid::from_u64_pair(1, self.store.life()));
-        parts
+    /// The parts of a second controller, which starts on the same store while the first still runs.
+    pub fn rival_parts(&self, settings: Settings) -> Parts {
+        let store = self.store.same_life();
+        let life = store.life();
+        let mut counter = 0u64;
+        Parts {
+            store: Arc::new(store),
+            drivers: Arc::new(self.drivers.same_life()),
+            keys: Arc::new(self.keys.clone()),
+            tunnels: Arc::new(self.tunnels.same_life()),
+            policies: Arc::new(self.policies.clone()),
+            clock: Arc::new(self.clock.clone()),
+            new_task_id: Box::new(move |_: Timestamp| {
+                counter += 1;
+                TaskId(Uuid::from_u64_pair(life, counter + (1 << 32)))
+            }),
+            instance: InstanceId(Uuid::from_u64_pair(1, life)),
+            settings,
+        }
     }
 }

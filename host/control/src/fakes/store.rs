@@ -112,6 +112,12 @@ impl MemoryStore {
         Self { rows: self.rows.clone(), life: rows.life }
     }
 
+    /// The same rows for somebody who lives at the same time.
+    pub(super) fn same_life(&self) -> Self {
+        let life = self.rows.lock().life;
+        Self { rows: self.rows.clone(), life }
+    }
+
     pub(super) fn life(&self) -> u64 {
         self.life
     }
