@@ -116,7 +116,7 @@ async fn freed_slots_go_by_class_then_age() {
     farm.fakes.drivers.forget_calls();
     farm.limit(Scope::Farm, Some(1)).await;
     farm.pass(Duration::from_secs(1)).await;
-    let order: Vec<_> = farm.fakes.drivers.calls().into_iter().map(|(worker, call)| (worker, call)).collect();
+    let order = farm.fakes.drivers.calls();
     let expected = [(id(2), "check"), (id(2), "authorize"), (id(6), "prepare"), (id(1), "maintain")];
     assert_eq!(order[..4], expected);
     assert!(order[4..].iter().all(|(_, call)| *call == "check"), "{order:?}");
