@@ -10,6 +10,7 @@ use grove_domain::change::{Batch, Loaded};
 use grove_domain::event::Event;
 pub use grove_domain::history::{EventQuery, TaskQuery};
 use grove_domain::id::{RequestId, TaskId, WorkerId};
+use grove_domain::instance::Instance;
 use grove_domain::moment::Timestamp;
 use grove_domain::plugin::Digest;
 use grove_domain::request::Request;
@@ -22,8 +23,9 @@ pub type Committed = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// The durable truth.
 pub trait Store: Send + Sync + 'static {
-    /// Everything, from disk; begins a new epoch.
-    fn load(&self) -> BoxFuture<'static, Result<Loaded, StoreError>>;
+    /// Everything, from disk; begins a new epoch. An instance that the store does not know becomes the newest; for one
+    /// that a newer one took over from, nothing begins, and the answer says who.
+    fn load(&self, instance: Instance) -> BoxFuture<'static, Result<Loaded, StoreError>>;
     /// Queues a batch. Batches are committed in the order of these calls.
     /// After one that was refused, every later batch of the same epoch is refused too: it was decided on what is not
     /// stored.

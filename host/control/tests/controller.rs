@@ -49,5 +49,13 @@ mod plugins;
 mod stopping;
 
 #[cfg(test)]
+#[path = "controller/limits.rs"]
+mod limits;
+
+#[cfg(test)]
+#[path = "controller/instances.rs"]
+mod instances;
+
+#[cfg(test)]
 #[path = "controller/simulation.rs"]
 mod simulation;

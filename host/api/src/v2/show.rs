@@ -135,15 +135,18 @@ fn task_kind(kind: TaskKind) -> wire_task::TaskKind {
 
 pub(super) fn task(task: Task) -> wire_task::Task {
     let status = task.status;
-    let step = |step: grove_domain::task::Step| wire_task::Step {
-        name: step.name,
-        started: step.started,
-        ended: step.ended,
-        outcome: step.outcome.map(|outcome| match outcome {
-            StepOutcome::Success => wire_task::StepOutcome::Success,
-            StepOutcome::Failed => wire_task::StepOutcome::Failed,
-            StepOutcome::Cancelled => wire_task::StepOutcome::Cancelled,
-        }),
+    // Steps that were never begun are not shown.
+    let step = |step: grove_domain::task::Step| {
+        Some(wire_task::Step {
+            name: step.kind.to_string(),
+            started: step.started?,
+            ended: step.ended,
+            outcome: step.outcome.map(|outcome| match outcome {
+                StepOutcome::Success => wire_task::StepOutcome::Success,
+                StepOutcome::Failed => wire_task::StepOutcome::Failed,
+                StepOutcome::Cancelled | StepOutcome::Skipped => wire_task::StepOutcome::Cancelled,
+            }),
+        })
     };
     wire_task::Task {
         id: task.id.0,
@@ -159,7 +162,7 @@ pub(super) fn task(task: Task) -> wire_task::Task {
             Phase::Failed => wire_task::TaskPhase::Failed,
             Phase::Cancelled => wire_task::TaskPhase::Cancelled,
         },
-        steps: status.steps.into_iter().map(step).collect(),
+        steps: status.steps.into_iter().filter_map(step).collect(),
         progress: status.progress,
         note: status.note,
         error: status.error,

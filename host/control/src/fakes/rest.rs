@@ -106,6 +106,12 @@ impl FakeTunnels {
         self.shared.lock().trouble = trouble.map(str::to_owned);
     }
 
+    /// The same ports for somebody who lives at the same time.
+    pub(super) fn same_life(&self) -> Self {
+        let life = self.shared.lock().life;
+        Self { shared: self.shared.clone(), life }
+    }
+
     /// The process died, and every tunnel with it; what is left of it moves nothing any more.
     pub(super) fn next_life(&self) -> Self {
         let mut ports = self.shared.lock();

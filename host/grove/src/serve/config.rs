@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use grove_access::secrets::Secrets;
 use grove_control::Settings;
-use grove_control::settings::{Caps, Retention, Timeouts};
+use grove_control::settings::{Caps, Life, Retention, Timeouts};
 use grove_domain::group::{Owner, OwnerGroups};
 use grove_domain::moment::SignedDuration;
 use grove_domain::plugin;
@@ -408,6 +408,7 @@ impl Config {
                 demands_per_round: self.limits.demands_per_round.max(1),
                 ..Caps::default()
             },
+            life: Life::default(),
             retention: Retention {
                 requests: signed(self.retention.requests),
                 requests_max: self.retention.requests_max,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use grove_access::ssh::{SshClient, SshSettings};
 use grove_control::clock::SystemClock;
 use grove_control::{Controller, NewTaskId, Parts};
-use grove_domain::id::{TaskId, Uuid};
+use grove_domain::id::{InstanceId, TaskId, Uuid};
 use grove_engine::{Exit, Output, Scope, Service};
 
 use super::{CONTROLLER, KEYS, STORE, Shared, TUNNELS};
@@ -41,6 +41,7 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
         logs: Arc::new(KeptLogs(shared.storage.logs.clone())),
         clock: Arc::new(SystemClock),
         new_task_id: task_ids(),
+        instance: InstanceId(Uuid::now_v7()),
         settings: shared.config.settings(),
     })
     .await?;
