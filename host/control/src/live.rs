@@ -90,7 +90,7 @@ impl LiveTask {
 
     /// A step of the core's own begins; how the one before ended.
     pub(crate) fn own_step(&self, kind: StepKind, before: StepOutcome) {
-        self.say(Said::Step(&kind.text()));
+        self.say(Said::Step(&kind.to_string()));
         self.report(|_, at| Some(Report::Step { kind, at, before }));
     }
 

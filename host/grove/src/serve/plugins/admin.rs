@@ -135,6 +135,9 @@ impl Plugins for Admin {
             };
             // The active one last: it can only go when it is the last.
             digests.sort_by_key(|digest| plugin.active == Some(*digest));
+            if version.is_none() {
+                unused(&farm, plugin)?;
+            }
             let mut expected = expected;
             if version.is_none() && plugin.enabled {
                 let disabled = controller.disable_plugin(&actor, &name, expected).await.map_err(declined)?;
@@ -287,6 +290,14 @@ fn show_refused(refused: &registry::Refused) -> wire::Plugin {
         versions: Vec::new(),
         revision: 0,
     }
+}
+
+/// All of a driver goes only when no worker needs it: refused before anything is changed.
+fn unused(farm: &Farm, plugin: &plugin::Plugin) -> Answer<()> {
+    let mut users = farm.workers().values().filter(|worker| worker.registration.driver == plugin.name);
+    let Some(first) = users.next().filter(|_| plugin.kind == PluginKind::Driver) else { return Ok(()) };
+    let refusal = plugin::Refusal::Used { workers: users.count() + 1, first: first.id };
+    Err(PluginRefused::Conflict(refusal.to_string()))
 }
 
 /// How many workers are pinned to each version of a driver.
