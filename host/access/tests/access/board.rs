@@ -158,7 +158,7 @@ async fn a_terminal_is_a_terminal() {
     let output = run_with(ssh, script).await;
     let said = text(&output.stdout);
     assert!(said.starts_with("This is oak-1, all yours until your job ends.\n"), "{said}");
-    for expected in ["/dev/pts/", "term is vt100\n", "in oak-1\n", "board@oak-1:"] {
+    for expected in ["/dev/pts/", "term is vt100\n", "in oak-1\n", "board@oak-1$"] {
         assert!(said.contains(expected), "{expected}: {said}");
     }
     assert_eq!(output.status.code(), Some(3), "{said}");

@@ -309,7 +309,7 @@ impl World {
             1 => Scope::Driver("fake".to_owned()),
             _ => Scope::Host("even".to_owned()),
         };
-        let value = (self.rng.u8(0..4) > 0).then(|| self.rng.u32(0..4));
+        let value = (self.rng.u8(0..3) == 0).then(|| self.rng.u32(0..6));
         self.run(async move {
             let _ = controller.set_limit("admin", scope, value, None).await;
             None
