@@ -26,8 +26,8 @@ const UNGRANTED: [(&str, &str); 3] =
     [("driver-tcp", "tcp"), ("driver-granted", "ssh"), ("driver-serial", "serial")];
 
 /// Guests that do no harm, or whose harm is not for a controller's ears.
-const OTHERS: [&str; 5] =
-    ["driver-echo", "driver-slow", "policy-first", "inspector-counts", "inspector-loop"];
+const OTHERS: [&str; 6] =
+    ["driver-echo", "driver-slow", "driver-storage", "policy-first", "inspector-counts", "inspector-loop"];
 
 #[test]
 fn every_hostile_guest_is_looked_at() {
