@@ -56,7 +56,7 @@ fn one_at_a_time(tasks: &[Task]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_policy_and_a_driver_are_swapped_under_load() {
     let grove = Grove::start(Setup::config(
-        "[plugins.grants.simulated]\n[plugins.grants.least-capable]\n[limits]\nrequests = 100000\n",
+        "[plugins.grants.simulated]\nstorage = [\"demo\"]\n[plugins.grants.least-capable]\n[limits]\nrequests = 100000\n",
     ));
     let farm = grove.farm();
     farm.simulated(WORKERS, json!({ "prepare": { "delay_ms": 50 } }), &[("board", "rpi4"), ("camera", "1")])
@@ -174,7 +174,8 @@ async fn what_does_not_pass_is_refused_and_changes_nothing() {
 #[tokio::test]
 async fn what_is_put_into_the_plugin_folder_is_used() {
     let folder = tempfile::tempdir().unwrap();
-    let grove = Grove::start(Setup::default().plugins(folder.path()));
+    let grants = "[plugins.grants.simulated]\nstorage = [\"demo\"]\n";
+    let grove = Grove::start(Setup::config(grants).plugins(folder.path()));
     let farm = grove.farm();
     farm.simulated(1, json!({}), &[]).await;
     let before = farm.plugin("simulated").await.unwrap().digest;
