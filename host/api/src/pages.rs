@@ -92,7 +92,7 @@ pub(crate) async fn nothing(uri: Uri) -> Refuse {
     let path: String = uri.path().chars().take(200).collect();
     let problem = Problem::new(Code::NoRoute, format!("nothing is at {path}"));
     problem
-        .hint("the resources are workers, requests, jobs, tasks, artifacts, plugins, services and events below /api/v2")
+        .hint("the resources are workers, requests, jobs, tasks, artifacts, plugins, limits, services, events and the farm below /api/v2")
         .into()
 }
 

@@ -80,6 +80,8 @@ pub enum PluginRefused {
         /// What it is now.
         current: u64,
     },
+    /// The farm is in maintenance.
+    Maintenance(String),
     /// It cannot be done now.
     Unavailable(String),
 }

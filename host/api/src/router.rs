@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{any, get, post, put};
 use futures_util::FutureExt;
 use grove_wire::{Code, Problem};
 use tower::ServiceExt;
@@ -17,7 +17,7 @@ use crate::v2::refuse::Refuse;
 use crate::{pages, v1, v2};
 
 /// Every path outside v1.
-pub(crate) const PATHS: [&str; 34] = [
+pub(crate) const PATHS: [&str; 40] = [
     "/api/v2/workers",
     "/api/v2/workers/{uuid}",
     "/api/v2/workers/{uuid}/state",
@@ -41,6 +41,12 @@ pub(crate) const PATHS: [&str; 34] = [
     "/api/v2/plugins/{name}/enable",
     "/api/v2/plugins/{name}/disable",
     "/api/v2/plugins/{name}/swap",
+    "/api/v2/limits",
+    "/api/v2/limits/farm",
+    "/api/v2/limits/driver/{name}",
+    "/api/v2/limits/host/{name}",
+    "/api/v2/farm",
+    "/api/v2/farm/mode",
     "/api/v2/services",
     "/api/v2/services/{*name}",
     "/api/v2/events",
@@ -104,6 +110,12 @@ impl Front {
             .route("/api/v2/plugins/{name}/enable", post(v2::plugins::enable))
             .route("/api/v2/plugins/{name}/disable", post(v2::plugins::disable))
             .route("/api/v2/plugins/{name}/swap", post(v2::plugins::swap))
+            .route("/api/v2/limits", get(v2::limits::list))
+            .route("/api/v2/limits/farm", get(v2::limits::get_farm).put(v2::limits::put_farm))
+            .route("/api/v2/limits/driver/{name}", get(v2::limits::get_driver).put(v2::limits::put_driver))
+            .route("/api/v2/limits/host/{name}", get(v2::limits::get_host).put(v2::limits::put_host))
+            .route("/api/v2/farm", get(v2::mode::get))
+            .route("/api/v2/farm/mode", put(v2::mode::put))
             .route("/api/v2/services", get(v2::services::list))
             .route("/api/v2/services/{*name}", get(v2::services::get))
             .route("/api/v2/events", get(v2::events::events))

@@ -89,8 +89,8 @@ pub(crate) fn task() -> Value {
     json!({
         "id": TASK, "worker": BOARD, "kind": "prepare", "request": null, "driver": "ssh", "phase": "running",
         "steps": [
-            {"name": "clean user", "started": ago("200s"), "ended": ago("80s"), "outcome": "success"},
-            {"name": "reboot", "started": ago("3h30m30s"), "ended": null, "outcome": null},
+            {"kind": "driver", "name": "clean user", "started": ago("200s"), "ended": ago("80s"), "outcome": "success"},
+            {"kind": "driver", "name": "reboot", "started": ago("3h30m30s"), "ended": null, "outcome": null},
         ],
         "progress": 40, "note": "waiting for the board", "error": null, "queued": ago("4m30s"),
         "started": ago("3m30s"), "ended": null, "deadline": ago("-5m30s"),

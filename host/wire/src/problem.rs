@@ -197,6 +197,8 @@ codes! {
     FarmFull = "farm_full", 429, "The farm is full", "Try later, or close what is no longer needed.";
     /// The farm cannot store changes now, or what serves it is being started; nothing was changed.
     Unavailable = "unavailable", 503, "The farm is not available now", "Try again later; the admin sees why at /readyz.";
+    /// The farm is in maintenance, and takes nothing new; nothing was changed.
+    FarmMaintenance = "farm_maintenance", 503, "The farm is in maintenance", "Try again when the maintenance is over; the detail says why it is, and perhaps until when.";
     /// The controller is shutting down; nothing was changed.
     Stopping = "stopping", 503, "The controller is shutting down", "Try again when it is back.";
     /// The server is doing as much of this as it can.

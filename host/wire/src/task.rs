@@ -46,19 +46,35 @@ pub enum StepOutcome {
     Failed,
     /// The task was cancelled in it.
     Cancelled,
+    /// It was never begun.
+    Skipped,
 }
 
 /// A named part of a task.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Step {
-    /// The driver's name for it.
+    /// What it does: `check`, `revoke`, `prepare`, `authorize`, `take_key`, `open_tunnel`, `maintain`, `clean_up`, or
+    /// `driver` for one of the driver's own. Text, since a newer server may know more.
+    pub kind: String,
+    /// As people read it; the driver's name for its own.
     pub name: String,
-    /// When it began.
-    pub started: Timestamp,
+    /// When it began; null where it is still to come, or was skipped.
+    pub started: Option<Timestamp>,
     /// When it ended.
     pub ended: Option<Timestamp>,
     /// How it ended.
     pub outcome: Option<StepOutcome>,
+}
+
+/// A line that a task said.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TailLine {
+    /// When.
+    pub at: Timestamp,
+    /// How grave: debug, info, warn, error.
+    pub level: String,
+    /// What.
+    pub text: String,
 }
 
 /// One long operation on one worker.
@@ -78,12 +94,15 @@ pub struct Task {
     pub driver_version: Option<String>,
     /// How far.
     pub phase: TaskPhase,
-    /// In the order they began.
+    /// In the order in which they began or are to come.
     pub steps: Vec<Step>,
     /// Percent, by the driver's own account.
     pub progress: u8,
     /// The driver's last word about it.
     pub note: String,
+    /// What it said last, oldest first; lists leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<Vec<TailLine>>,
     /// Why it failed or was cancelled.
     pub error: Option<String>,
     /// When it was queued.

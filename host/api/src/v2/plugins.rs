@@ -10,7 +10,7 @@ use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use super::input::{Named, Query, Served, Whole, shown};
-use super::refuse::Refuse;
+use super::refuse::{self, Refuse};
 use super::{revision, upload};
 use crate::app::App;
 use crate::front::Front;
@@ -179,6 +179,7 @@ impl<'a> Asked<'a> {
                     .hint(format!("read it again, then send If-Match: \"{current}\""))
                     .field("If-Match")
             }
+            PluginRefused::Maintenance(text) => return refuse::maintenance(text),
             PluginRefused::Unavailable(text) => Problem::new(Code::Unavailable, text)
                 .hint("try again later; the admin sees the reason at /readyz"),
         };

@@ -9,6 +9,9 @@ use http::{HeaderValue, StatusCode};
 
 use crate::body::BodyError;
 
+/// Seconds between looks whether a maintenance is over.
+const MAINTENANCE: &str = "60";
+
 /// A problem as an answer.
 #[derive(Debug)]
 pub(crate) struct Refuse {
@@ -117,8 +120,7 @@ impl From<Refused> for Refuse {
                 Refused::TaskEnded => {
                     Problem::new(Code::TaskEnded, detail).hint("look at the task: nothing is left to stop")
                 }
-                Refused::FarmMaintenance { .. } => Problem::new(Code::Unavailable, detail)
-                    .hint("try again when the farm is out of maintenance"),
+                Refused::FarmMaintenance { .. } => return maintenance(detail),
                 Refused::Unavailable(_) => Problem::new(Code::Unavailable, detail)
                     .hint("try again later; the admin sees the reason at /readyz"),
                 Refused::Stopping => {
@@ -127,6 +129,13 @@ impl From<Refused> for Refuse {
             };
         problem.into()
     }
+}
+
+/// While the farm is in maintenance.
+pub(super) fn maintenance(detail: String) -> Refuse {
+    let problem = Problem::new(Code::FarmMaintenance, detail)
+        .hint("try again when the farm is out of maintenance: GET /api/v2/farm");
+    Refuse::from(problem).retry_after(MAINTENANCE)
 }
 
 fn worker_refused(refusal: worker::Refusal, detail: String) -> Problem {

@@ -5,11 +5,16 @@ use std::collections::BTreeMap;
 use grove_control::Reason;
 use grove_control::farm::Farm;
 use grove_domain::capability::Map;
+use grove_domain::limit::{Limit, Scope};
+use grove_domain::mode::{FarmMode, Mode};
 use grove_domain::moment::SignedDuration;
 use grove_domain::request::{self, Request};
-use grove_domain::task::{Phase, StepOutcome, Task, TaskKind};
+use grove_domain::task::{LogLine, Phase, StepKind, StepOutcome, Task, TaskKind};
 use grove_domain::worker::{self, Recovery, Worker};
-use grove_wire::{Span, event, job, request as wire_request, task as wire_task, worker as wire_worker};
+use grove_wire::{
+    Span, event, job, limit as wire_limit, mode as wire_mode, request as wire_request, task as wire_task,
+    worker as wire_worker,
+};
 
 pub(super) fn worker(worker: &Worker) -> wire_worker::Worker {
     let map = |map: &Map| -> BTreeMap<String, String> { map.clone() };
@@ -123,6 +128,30 @@ pub(super) fn reason(reason: Reason) -> wire_request::Reason {
     }
 }
 
+pub(super) fn limit(limit: &Limit, running: u64) -> wire_limit::Limit {
+    wire_limit::Limit {
+        scope: match limit.scope {
+            Scope::Farm => wire_limit::LimitScope::Farm,
+            Scope::Driver(_) => wire_limit::LimitScope::Driver,
+            Scope::Host(_) => wire_limit::LimitScope::Host,
+        },
+        name: limit.scope.name().to_owned(),
+        value: limit.value,
+        running,
+        revision: limit.revision,
+    }
+}
+
+pub(super) fn mode(mode: &FarmMode) -> wire_mode::FarmMode {
+    let (word, reason, until) = match &mode.mode {
+        Mode::Normal => (wire_mode::Mode::Normal, None, None),
+        Mode::Maintenance { reason, until } => {
+            (wire_mode::Mode::Maintenance, Some(reason.clone()), *until)
+        }
+    };
+    wire_mode::FarmMode { mode: word, since: mode.since, reason, until, revision: mode.revision }
+}
+
 fn task_kind(kind: TaskKind) -> wire_task::TaskKind {
     match kind {
         TaskKind::Prepare => wire_task::TaskKind::Prepare,
@@ -135,18 +164,25 @@ fn task_kind(kind: TaskKind) -> wire_task::TaskKind {
 
 pub(super) fn task(task: Task) -> wire_task::Task {
     let status = task.status;
-    // Steps that were never begun are not shown.
-    let step = |step: grove_domain::task::Step| {
-        Some(wire_task::Step {
-            name: step.kind.to_string(),
-            started: step.started?,
-            ended: step.ended,
-            outcome: step.outcome.map(|outcome| match outcome {
-                StepOutcome::Success => wire_task::StepOutcome::Success,
-                StepOutcome::Failed => wire_task::StepOutcome::Failed,
-                StepOutcome::Cancelled | StepOutcome::Skipped => wire_task::StepOutcome::Cancelled,
-            }),
-        })
+    let step = |step: grove_domain::task::Step| wire_task::Step {
+        kind: match &step.kind {
+            StepKind::Driver(_) => "driver".to_owned(),
+            kind => kind.text().into_owned(),
+        },
+        name: step.kind.to_string(),
+        started: step.started,
+        ended: step.ended,
+        outcome: step.outcome.map(|outcome| match outcome {
+            StepOutcome::Success => wire_task::StepOutcome::Success,
+            StepOutcome::Failed => wire_task::StepOutcome::Failed,
+            StepOutcome::Cancelled => wire_task::StepOutcome::Cancelled,
+            StepOutcome::Skipped => wire_task::StepOutcome::Skipped,
+        }),
+    };
+    let line = |line: &LogLine| wire_task::TailLine {
+        at: line.at,
+        level: line.level.name().to_owned(),
+        text: line.text.clone(),
     };
     wire_task::Task {
         id: task.id.0,
@@ -162,9 +198,10 @@ pub(super) fn task(task: Task) -> wire_task::Task {
             Phase::Failed => wire_task::TaskPhase::Failed,
             Phase::Cancelled => wire_task::TaskPhase::Cancelled,
         },
-        steps: status.steps.into_iter().filter_map(step).collect(),
+        steps: status.steps.into_iter().map(step).collect(),
         progress: status.progress,
         note: status.note,
+        log: Some(status.log.lines().map(line).collect()),
         error: status.error,
         queued: task.spec.queued,
         started: status.started,

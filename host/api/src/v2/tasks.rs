@@ -27,7 +27,8 @@ pub(crate) async fn list(Served(app): Served, uri: Uri) -> Result<Response, Refu
         limit: limit + 1,
     };
     query.done()?;
-    let mut items: Vec<_> = app.controller.tasks(asked).await?.into_iter().map(show::task).collect();
+    let short = |task| grove_wire::task::Task { log: None, ..show::task(task) };
+    let mut items: Vec<_> = app.controller.tasks(asked).await?.into_iter().map(short).collect();
     let more = items.len() > limit;
     items.truncate(limit);
     let next = items.last().filter(|_| more).map(|last| last.id.to_string());

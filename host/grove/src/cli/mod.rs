@@ -98,6 +98,10 @@ pub(crate) enum ClientCommand {
     Artifact(commands::artifact::Artifact),
     #[command(subcommand)]
     Plugin(commands::plugin::Plugin),
+    #[command(subcommand)]
+    Limit(commands::limit::Limit),
+    #[command(subcommand)]
+    Farm(commands::farm::Farm),
     Services(commands::services::Args),
     Events(commands::events::Args),
 }
@@ -135,6 +139,8 @@ fn ask(global: &Global, command: ClientCommand) -> anyhow::Result<ExitCode> {
             C::Task(command) => commands::task::run(farm, out, command).await?,
             C::Artifact(command) => commands::artifact::run(farm, out, command).await?,
             C::Plugin(command) => commands::plugin::run(farm, out, command).await?,
+            C::Limit(command) => commands::limit::run(farm, out, command).await?,
+            C::Farm(command) => commands::farm::run(farm, out, command).await?,
             C::Services(args) => commands::services::run(farm, out, args).await?,
             C::Events(args) => commands::events::run(farm, out, args).await?,
         }

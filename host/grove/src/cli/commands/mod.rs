@@ -3,7 +3,9 @@
 pub(crate) mod artifact;
 pub(crate) mod completions;
 pub(crate) mod events;
+pub(crate) mod farm;
 pub(crate) mod job;
+pub(crate) mod limit;
 pub(crate) mod plugin;
 pub(crate) mod request;
 pub(crate) mod run;

@@ -1,7 +1,7 @@
 //! `grove task`.
 
 use clap::Subcommand;
-use grove_client::wire::task::{Task as Shown, TaskKind, TaskPhase};
+use grove_client::wire::task::{Step, Task as Shown, TaskKind, TaskPhase};
 use grove_client::wire::{Timestamp, Uuid};
 use grove_client::{Client, TasksQuery};
 
@@ -9,6 +9,9 @@ use crate::cli::args::{self, wire_word};
 use crate::cli::clock;
 use crate::cli::human::{length, or_dash, relative, short};
 use crate::cli::output::Output;
+
+/// So many of its last lines are shown with a task; `task log` has all.
+const SHOWN_LINES: usize = 10;
 
 /// What the farm does on its workers
 #[derive(Debug, Subcommand)]
@@ -115,16 +118,29 @@ async fn show(farm: &Client, out: &Output, id: &Id) -> anyhow::Result<()> {
         ("ended", time(task.ended)),
         ("deadline", if task.ended.is_none() { time(task.deadline) } else { String::new() }),
     ])?;
-    if task.steps.is_empty() {
-        return Ok(());
+    if !task.steps.is_empty() {
+        out.line("")?;
+        steps(out, &task.steps, now)?;
     }
-    out.line("")?;
-    let rows = task.steps.iter().map(|step| {
+    let said = task.log.as_deref().unwrap_or_default();
+    if !said.is_empty() {
+        out.line("")?;
+    }
+    for line in said.iter().skip(said.len().saturating_sub(SHOWN_LINES)) {
+        out.line(&format!("{:.3}  {:<8}  {}", line.at, line.level, line.text))?;
+    }
+    Ok(())
+}
+
+fn steps(out: &Output, steps: &[Step], now: Timestamp) -> std::io::Result<()> {
+    let rows = steps.iter().map(|step| {
         let until = step.ended.unwrap_or(now);
-        let outcome = step.outcome.map_or_else(|| "running".to_owned(), |outcome| wire_word(&outcome));
-        [step.name.clone(), outcome, length(until.duration_since(step.started))]
+        let goes_on = if step.started.is_some() { "running" } else { "to come" };
+        let outcome = step.outcome.map_or_else(|| goes_on.to_owned(), |outcome| wire_word(&outcome));
+        let took = step.started.map(|started| length(until.duration_since(started)));
+        [step.name.clone(), outcome, or_dash(took.as_deref())]
     });
-    Ok(out.table(["STEP", "OUTCOME", "TOOK"], rows.collect(), "no steps")?)
+    out.table(["STEP", "OUTCOME", "TOOK"], rows.collect(), "no steps")
 }
 
 async fn log(farm: &Client, out: &Output, args: &Log) -> anyhow::Result<()> {

@@ -343,6 +343,7 @@ fn declined(refused: Refused) -> PluginRefused {
             PluginRefused::BadManifest(refusal.to_string())
         }
         Refused::Plugin(refusal) => PluginRefused::Conflict(refusal.to_string()),
+        refused @ Refused::FarmMaintenance { .. } => PluginRefused::Maintenance(refused.to_string()),
         full @ Refused::Full { .. } => PluginRefused::Full(full.to_string()),
         other => PluginRefused::Unavailable(other.to_string()),
     }
