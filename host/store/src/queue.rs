@@ -7,6 +7,7 @@ use std::thread::{self, ThreadId};
 use grove_domain::change::{Batch, Loaded};
 
 use crate::error::{CommitError, StoreError};
+use crate::transfer::{Replaced, Replacement};
 use crate::writer::{Pruned, Retention};
 
 /// Most batches that wait.
@@ -22,13 +23,14 @@ pub(crate) enum Work {
     Commit(Batch, Done),
     Load(Box<dyn FnOnce(Result<Loaded, StoreError>) + Send>),
     Prune(Retention, Box<dyn FnOnce(Result<Pruned, StoreError>) + Send>),
+    Replace(Replacement, Box<dyn FnOnce(Result<Replaced, StoreError>) + Send>),
 }
 
 impl Work {
     fn rows(&self) -> usize {
         match self {
             Self::Commit(batch, _) => batch.changes.len() + batch.events.len(),
-            Self::Load(_) | Self::Prune(..) => 1,
+            Self::Load(_) | Self::Prune(..) | Self::Replace(..) => 1,
         }
     }
 
@@ -38,6 +40,7 @@ impl Work {
             Self::Commit(_, done) => done(Err(StoreError::Closed.into())),
             Self::Load(done) => done(Err(StoreError::Closed)),
             Self::Prune(_, done) => done(Err(StoreError::Closed)),
+            Self::Replace(_, done) => done(Err(StoreError::Closed)),
         }
     }
 }

@@ -6,7 +6,7 @@ mod request;
 mod task;
 mod worker;
 
-pub(crate) use event::{event, put_event};
+pub(crate) use event::{INSERT_EVENT, event, put_event};
 pub(crate) use plugin::{INSERT_VERSION, SELECT_VERSIONS, Sha, plugin, put_plugin, put_version, version};
 pub(crate) use request::{put_request, request};
 pub(crate) use task::{put_task, task};
