@@ -18,3 +18,4 @@ mod opening;
 mod plugins;
 mod reads;
 mod round_trip;
+mod transfer;
