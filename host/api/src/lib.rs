@@ -21,6 +21,7 @@ mod pages;
 mod plugins;
 mod router;
 mod services;
+mod transfer;
 
 mod v1;
 mod v2;
@@ -30,3 +31,4 @@ pub use front::{Attached, Front, Limits};
 pub use plugins::{PluginRefused, Plugins};
 pub use server::serve;
 pub use services::Services;
+pub use transfer::{Feed, Sink, Transfer, TransferRefused, Write};

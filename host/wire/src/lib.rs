@@ -12,6 +12,7 @@ pub mod problem;
 pub mod span;
 
 pub mod event;
+pub mod farm;
 pub mod job;
 pub mod plugin;
 pub mod request;

@@ -1,6 +1,7 @@
 //! Our own API: resources, problems that say what to do next, ETags, cursors, long polls, events.
 
 pub(crate) mod events;
+pub(crate) mod farm;
 pub(crate) mod idempotency;
 pub(crate) mod input;
 pub(crate) mod jobs;

@@ -100,6 +100,7 @@ pub(crate) struct Limits {
     requests: usize,
     demands_per_round: usize,
     pub(crate) connections: usize,
+    pub(crate) import_mib: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -237,6 +238,7 @@ impl Default for Limits {
             requests: caps.live_requests,
             demands_per_round: caps.demands_per_round,
             connections: 4096,
+            import_mib: 16_384,
         }
     }
 }

@@ -22,6 +22,7 @@ use super::plugins::load::{Loader, PolicySettings};
 use super::plugins::registry::Registry;
 use super::plugins::shelf::Shelf;
 use super::services::{self, API, HTTP, Hopeless, Shared};
+use super::transfer::{FarmTransfer, StoreSlot};
 
 /// Of the time for a clean stop: what services get that are stopped after the controller.
 const AFTERWARDS: Duration = Duration::from_secs(5);
@@ -52,12 +53,21 @@ impl House {
             .context("the settings of the policy cannot be written as JSON")?;
         let settings = PolicySettings { name: config.policy.name.clone(), text };
         let reported = Arc::new(Reported::of(engine.handle()));
+        let store = StoreSlot::default();
+        let transfer = Arc::new(FarmTransfer {
+            engine: engine.handle(),
+            store: store.clone(),
+            shelf: shelf.clone(),
+            state,
+            actor: format!("user:{}", config.owner().name),
+        });
         let shared = Arc::new(Shared {
+            store,
             secrets: Arc::new(Secrets::new(subfolder(&folder, "secrets")?)),
             registry: Registry::new(),
             policies: PluginPolicies::new(),
             loader: Loader { shelf, config: Arc::new(config.plugins.clone()), settings },
-            front: Front::new(limits(&config), reported),
+            front: Front::new(limits(&config), reported).with_transfer(transfer),
             engine: engine.handle(),
             address: watch::Sender::new(None),
             store_was_open: Default::default(),
@@ -108,7 +118,12 @@ impl House {
 }
 
 fn limits(config: &Config) -> Limits {
-    Limits { connections: config.limits.connections, drain: config.drain(), ..Limits::default() }
+    Limits {
+        connections: config.limits.connections,
+        drain: config.drain(),
+        import: config.limits.import_mib.saturating_mul(1 << 20),
+        ..Limits::default()
+    }
 }
 
 fn engine_config(config: &Config, port: Port) -> EngineConfig {

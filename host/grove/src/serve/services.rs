@@ -49,6 +49,7 @@ use super::config::Config;
 use super::plugins::intake::Intake;
 use super::plugins::load::Loader;
 use super::plugins::registry::Registry;
+use super::transfer::StoreSlot;
 
 /// The durable truth.
 const STORE: Key<SqliteStore> = Key::new("store");
@@ -57,7 +58,7 @@ const RUNTIME: Key<Runtime> = Key::new("runtime");
 /// Session keys in stock.
 const KEYS: Key<KeyPool> = Key::new("keys");
 /// Ways to boards.
-const TUNNELS: Key<Tunnels> = Key::new("tunnels");
+pub(crate) const TUNNELS: Key<Tunnels> = Key::new("tunnels");
 /// Who decides.
 const CONTROLLER: Key<Controller> = Key::new("controller");
 /// That plugins are found, and follow the rows of the farm.
@@ -75,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) policies: PluginPolicies,
     pub(crate) loader: Loader,
     pub(crate) front: Front,
+    /// The open store, for who needs it without the controller.
+    pub(crate) store: StoreSlot,
     /// For those that install others.
     pub(crate) engine: EngineHandle,
     /// Where HTTP is served, once it is.
