@@ -19,6 +19,7 @@
 
 mod error;
 mod events;
+mod farm;
 mod jobs;
 mod pages;
 mod plugins;
@@ -30,6 +31,7 @@ mod workers;
 
 pub use error::Error;
 pub use events::{Events, EventsQuery};
+pub use farm::{Export, ImportQuery};
 pub use grove_wire as wire;
 pub use pages::Pages;
 pub use requests::{Order, RequestsQuery};

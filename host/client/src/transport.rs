@@ -128,6 +128,14 @@ impl Call<'_> {
         accepted(self.transport, response).await
     }
 
+    /// The answer's JSON to a body without end: no limit on its time.
+    pub(crate) async fn upload<T: DeserializeOwned>(self, sent: reqwest::Body) -> Result<T, Error> {
+        let transport = self.transport;
+        let response = self.builder.body(sent).send().await.map_err(|error| transport.unreachable(error))?;
+        let bytes = body(transport, accepted(transport, response).await?).await?;
+        serde_json::from_slice(&bytes).map_err(|error| transport.protocol(error.to_string()))
+    }
+
     async fn answer(self) -> Result<Response, Error> {
         let response = self.builder.timeout(self.timeout).send();
         let response = response.await.map_err(|error| self.transport.unreachable(error))?;

@@ -97,6 +97,8 @@ pub(crate) enum ClientCommand {
     #[command(subcommand)]
     Plugin(commands::plugin::Plugin),
     Events(commands::events::Args),
+    #[command(subcommand)]
+    Farm(commands::farm::Farm),
 }
 
 /// Carries out what the arguments say; the code is the process's.
@@ -128,6 +130,7 @@ fn ask(global: &Global, command: ClientCommand) -> anyhow::Result<ExitCode> {
             C::Task(command) => commands::task::run(farm, out, command).await?,
             C::Plugin(command) => commands::plugin::run(farm, out, command).await?,
             C::Events(args) => commands::events::run(farm, out, args).await?,
+            C::Farm(command) => commands::farm::run(farm, out, command).await?,
         }
         Ok(ExitCode::SUCCESS)
     })

@@ -2,6 +2,7 @@
 
 pub(crate) mod completions;
 pub(crate) mod events;
+pub(crate) mod farm;
 pub(crate) mod job;
 pub(crate) mod plugin;
 pub(crate) mod request;
