@@ -13,6 +13,7 @@ mod kit;
 
 mod test_completions_command;
 mod test_events_command;
+mod test_farm_command;
 mod test_global_options;
 mod test_job_command;
 mod test_plugin_command;
