@@ -17,4 +17,5 @@ mod pages;
 mod v1;
 mod v2;
 mod v2_events;
+mod v2_farm;
 mod v2_refusals;
