@@ -26,8 +26,9 @@ pub struct Export {
 
 impl Export {
     /// The next bytes of it; none = it has ended well.
-    pub async fn chunk(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, Error> {
-        self.response.chunk().await.map_err(|error| self.transport.unreachable(error))
+    pub async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        let chunk = self.response.chunk().await.map_err(|error| self.transport.unreachable(error))?;
+        Ok(chunk.map(Vec::from))
     }
 }
 

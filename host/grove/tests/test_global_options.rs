@@ -19,6 +19,7 @@ fn help_says() {
       task         What the farm does on its workers
       plugin       Policies, drivers and inspectors
       events       Show what happened, and what happens
+      farm         The farm as a whole
       serve        Run the controller
       demo         Run a farm of small boards on this machine, to try Grove on
       completions  Print the completions of a shell

@@ -97,8 +97,7 @@ async fn receive(farm: &Client, out: &Output, to: &mut dyn Write) -> anyhow::Res
     let mut export = farm.export_farm().await?;
     let (mut tail, mut length) = (Vec::new(), 0_usize);
     while let Some(chunk) = export.chunk().await? {
-        let chunk = chunk.as_ref();
-        to.write_all(chunk)?;
+        to.write_all(&chunk)?;
         length += chunk.len();
         tail.extend_from_slice(chunk.get(chunk.len().saturating_sub(TAIL)..).unwrap_or_default());
         tail.drain(..tail.len().saturating_sub(TAIL));
