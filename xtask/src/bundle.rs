@@ -40,6 +40,7 @@ struct Wants {
     ssh: bool,
     serial: Vec<String>,
     secrets: Vec<String>,
+    storage: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -129,8 +130,13 @@ fn check(guest: &Guest, manifest: &Manifest, imports: &[String]) -> Result<()> {
         "{package} imports {}: a {kind} may import nothing but the log",
         foreign.join(", ")
     );
-    let Wants { ssh, serial, secrets } = &manifest.wants;
-    for (what, wanted) in [("ssh", *ssh), ("serial", !serial.is_empty()), ("secrets", !secrets.is_empty())] {
+    let Wants { ssh, serial, secrets, storage } = &manifest.wants;
+    for (what, wanted) in [
+        ("ssh", *ssh),
+        ("serial", !serial.is_empty()),
+        ("secrets", !secrets.is_empty()),
+        ("storage", !storage.is_empty()),
+    ] {
         let interface = format!("grove:plugin/{what}@0.1.0");
         ensure!(
             wanted == imports.contains(&interface),

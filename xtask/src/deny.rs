@@ -62,6 +62,9 @@ struct Ban {
     #[serde(rename = "crate")]
     name: String,
     reason: String,
+    /// Crates that may use it nevertheless.
+    #[serde(default)]
+    wrappers: HashSet<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -113,7 +116,7 @@ impl Rules {
         let used: HashSet<&str> =
             metadata.resolve.iter().flat_map(|graph| &graph.nodes).map(|node| node.id.as_str()).collect();
         let used = metadata.packages.iter().filter(|package| used.contains(package.id.as_str()));
-        used.flat_map(|package| [self.license(package), self.ban(package), self.source(package)])
+        used.flat_map(|package| [self.license(package), self.ban(package, metadata), self.source(package)])
             .flatten()
             .collect()
     }
@@ -137,8 +140,17 @@ impl Rules {
         }
     }
 
-    fn ban(&self, package: &Package) -> Option<String> {
+    fn ban(&self, package: &Package, metadata: &Metadata) -> Option<String> {
         let ban = self.bans.deny.iter().find(|ban| ban.name == package.name)?;
+        let packages = metadata.by_id();
+        let nodes = metadata.resolve.iter().flat_map(|graph| &graph.nodes);
+        let mut users = nodes
+            .filter(|node| node.deps.iter().any(|dep| dep.pkg == package.id))
+            .filter_map(|node| packages.get(node.id.as_str()))
+            .peekable();
+        if users.peek().is_some() && users.all(|user| ban.wrappers.contains(&user.name)) {
+            return None;
+        }
         Some(format!("{} {} is banned: {}", package.name, package.version, ban.reason))
     }
 

@@ -5,13 +5,14 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use crate::metadata::{Metadata, Node, Package};
 
 /// The rooms, from the ground up.
-const FLOORS: [(&str, u8); 10] = [
+const FLOORS: [(&str, u8); 11] = [
     ("grove-domain", 1),
     ("grove-engine", 1),
     ("grove-wire", 1),
     ("grove-store", 2),
     ("grove-runtime", 2),
     ("grove-access", 2),
+    ("grove-objects", 2),
     ("grove-client", 2),
     ("grove-control", 3),
     ("grove-api", 4),
@@ -19,7 +20,8 @@ const FLOORS: [(&str, u8); 10] = [
 ];
 
 /// Libraries, by the beginning of their names, that only one room may name.
-const WALLED: [(&str, &str); 2] = [("wasmtime", "grove-runtime"), ("russh", "grove-access")];
+const WALLED: [(&str, &str); 3] =
+    [("wasmtime", "grove-runtime"), ("russh", "grove-access"), ("object_store", "grove-objects")];
 
 /// Libraries that must stay out of a room.
 const KEPT_OUT: [(&str, &[&str], Extent); 6] = [
@@ -28,7 +30,11 @@ const KEPT_OUT: [(&str, &[&str], Extent); 6] = [
     ("grove-engine", &["serde", "serde_core", "serde_json"], Extent::Named),
     ("grove-wire", &["tokio"], Extent::Built),
     ("grove-client", &["axum", "axum-core", "rusqlite"], Extent::Built),
-    ("grove-control", &["wasmtime", "cranelift-codegen", "russh", "axum", "rusqlite"], Extent::BuiltForTests),
+    (
+        "grove-control",
+        &["wasmtime", "cranelift-codegen", "russh", "axum", "rusqlite", "object_store"],
+        Extent::BuiltForTests,
+    ),
 ];
 
 /// How far a library must stay out of a room.

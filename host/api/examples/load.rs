@@ -10,9 +10,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use grove_api::{App, Front, Limits, Options, PluginRefused, Plugins, Services, serve};
+use grove_api::{App, Front, Limits, Options, PluginRefused, Plugins, Services, Storage, serve};
 use grove_control::fakes::Fakes;
 use grove_control::{Controller, Created, Settings};
+use grove_domain::moment::SignedDuration;
+use grove_objects::{Artifacts, Backend, Keeping, Logs, Objects, Quotas};
 use grove_wire::plugin::{Plugin, VersionChoice};
 use grove_wire::service::Service;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -84,6 +86,16 @@ impl Services for NoServices {
     }
 }
 
+fn storage() -> Outcome<Storage> {
+    let objects = Objects::open(Backend::Memory)?;
+    let unused = SignedDuration::from_hours(1);
+    let quotas = Quotas { artifact: 0, group: 0, count: 0, unused, total: 0 };
+    Ok(Storage {
+        artifacts: Artifacts::new(objects.clone(), quotas),
+        logs: Logs::new(objects, Keeping::default()),
+    })
+}
+
 #[tokio::main]
 async fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
@@ -95,6 +107,7 @@ async fn main() -> Outcome<()> {
         Options::default(),
         Arc::new(NoPlugins),
         Arc::new(|line: &str| Ok(line.to_owned())),
+        storage()?,
     );
     let front = Front::new(Limits::default(), Arc::new(NoServices));
     let _attached = front.attach(app);

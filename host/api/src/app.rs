@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use grove_control::Controller;
 use grove_domain::group::{Owner, OwnerGroups};
-use tokio_util::sync::CancellationToken;
+use grove_objects::{Artifacts, Logs};
 
 use crate::plugins::Plugins;
+use crate::stopping::Stopping;
 
 /// Says whether a line is a public key that boards will understand; the line as it will be used, or why not.
 pub type CheckKey = Arc<dyn Fn(&str) -> Result<String, String> + Send + Sync>;
@@ -29,6 +30,15 @@ impl Default for Options {
     }
 }
 
+/// Files that are not in the store.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    /// What users bring.
+    pub artifacts: Artifacts,
+    /// What tasks said.
+    pub logs: Logs,
+}
+
 /// The HTTP face of one controller, put behind a [`Front`](crate::Front) for as long as the controller runs; cheap to clone.
 #[derive(Clone)]
 pub struct App {
@@ -41,10 +51,11 @@ pub struct Inner {
     pub(crate) options: Options,
     pub(crate) plugins: Arc<dyn Plugins>,
     pub(crate) check_key: CheckKey,
+    pub(crate) storage: Storage,
     /// `user:NAME` of the owner: the actor in events.
     pub(crate) actor: Arc<str>,
     /// Fires when this controller is served no more: long waits and streams end then.
-    pub(crate) stopping: CancellationToken,
+    pub(crate) stopping: Stopping,
 }
 
 impl App {
@@ -54,10 +65,11 @@ impl App {
         options: Options,
         plugins: Arc<dyn Plugins>,
         check_key: CheckKey,
+        storage: Storage,
     ) -> Self {
         let actor = format!("user:{}", options.owner.name).into();
-        let stopping = CancellationToken::new();
-        Self { inner: Arc::new(Inner { controller, options, plugins, check_key, actor, stopping }) }
+        let stopping = Stopping::default();
+        Self { inner: Arc::new(Inner { controller, options, plugins, check_key, storage, actor, stopping }) }
     }
 }
 

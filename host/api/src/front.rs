@@ -6,11 +6,11 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use grove_wire::{Code, Problem};
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Inner};
 use crate::metrics::Metrics;
 use crate::services::{Services, causes};
+use crate::stopping::Stopping;
 use crate::transfer::Transfer;
 use crate::v2::idempotency::Remembered;
 use crate::v2::refuse::Refuse;
@@ -36,6 +36,8 @@ pub struct Limits {
     pub exports: usize,
     /// Bytes of an export that is imported.
     pub import: u64,
+    /// Artifacts being brought at the same time.
+    pub bringing: usize,
 }
 
 impl Default for Limits {
@@ -50,6 +52,7 @@ impl Default for Limits {
             uploads: 2,
             exports: 2,
             import: 16 << 30,
+            bringing: 16,
         }
     }
 }
@@ -73,8 +76,9 @@ pub struct Shared {
     pub(crate) exports: Arc<Semaphore>,
     pub(crate) imports: Arc<Semaphore>,
     pub(crate) transfer: OnceLock<Arc<dyn Transfer>>,
-    /// Fires when the server stops.
-    pub(crate) stopping: CancellationToken,
+    pub(crate) bringing: Arc<Semaphore>,
+    /// Fires when the listener ends.
+    pub(crate) stopping: Stopping,
     app: ArcSwapOption<Inner>,
 }
 
@@ -92,7 +96,8 @@ impl Front {
                 exports: Arc::new(Semaphore::new(limits.exports)),
                 imports: Arc::new(Semaphore::new(1)),
                 transfer: OnceLock::new(),
-                stopping: CancellationToken::new(),
+                bringing: Arc::new(Semaphore::new(limits.bringing)),
+                stopping: Stopping::default(),
                 app: ArcSwapOption::empty(),
             }),
         }
@@ -111,11 +116,11 @@ impl Front {
     pub fn attach(&self, app: App) -> Attached {
         let before = self.app.swap(Some(app.inner.clone()));
         if let Some(before) = before {
-            before.stopping.cancel();
+            before.stopping.fire();
         }
         // Whoever stops fires the first of these before it looks for the app.
-        if self.stopping.is_cancelled() {
-            app.stopping.cancel();
+        if self.stopping.has_fired() {
+            app.stopping.fire();
         }
         Attached { front: self.clone(), app }
     }
@@ -125,17 +130,25 @@ impl Front {
         self.app.load_full().map(|inner| App { inner })
     }
 
-    /// Ends what would not end by itself.
-    pub(crate) fn stop(&self) {
-        self.stopping.cancel();
+    /// A listener begins.
+    pub(crate) fn begin(&self) {
+        self.stopping.renew();
         if let Some(app) = self.app() {
-            app.stopping.cancel();
+            app.stopping.renew();
+        }
+    }
+
+    /// The listener ends, and with it what would not end by itself.
+    pub(crate) fn stop(&self) {
+        self.stopping.fire();
+        if let Some(app) = self.app() {
+            app.stopping.fire();
         }
     }
 
     /// Why the farm is not served, in a sentence.
     pub(crate) fn why_not(&self) -> String {
-        if self.stopping.is_cancelled() {
+        if self.stopping.has_fired() {
             return "the server is shutting down".to_owned();
         }
         format!("the farm is not being served: {}", causes(&self.services.report()))
@@ -175,6 +188,6 @@ impl Drop for Attached {
     fn drop(&mut self) {
         // Another may have taken its place.
         self.front.app.compare_and_swap(&Some(self.app.inner.clone()), None);
-        self.app.stopping.cancel();
+        self.app.stopping.fire();
     }
 }

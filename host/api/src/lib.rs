@@ -21,12 +21,13 @@ mod pages;
 mod plugins;
 mod router;
 mod services;
+mod stopping;
 mod transfer;
 
 mod v1;
 mod v2;
 
-pub use app::{App, CheckKey, Options};
+pub use app::{App, CheckKey, Options, Storage};
 pub use front::{Attached, Front, Limits};
 pub use plugins::{PluginRefused, Plugins};
 pub use server::serve;

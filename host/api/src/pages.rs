@@ -28,7 +28,7 @@ pub(crate) async fn readyz(State(front): State<Front>) -> Response {
         None if lines.is_empty() => lines.push(front.why_not()),
         None => {}
     }
-    if front.stopping.is_cancelled() {
+    if front.stopping.has_fired() {
         lines.insert(0, "the server is shutting down".to_owned());
     }
     if lines.is_empty() {
@@ -78,6 +78,7 @@ const INDEX: &str = r#"<!doctype html>
 <li><a href="/api/v2/requests?order=desc">Requests</a></li>
 <li><a href="/api/v2/jobs">Running jobs</a></li>
 <li><a href="/api/v2/tasks">Tasks</a></li>
+<li><a href="/api/v2/artifacts">Artifacts</a></li>
 <li><a href="/api/v2/plugins">Plugins</a></li>
 <li><a href="/api/v2/services">Services</a></li>
 <li><a href="/api/v2/events">Events</a></li>
@@ -91,7 +92,7 @@ pub(crate) async fn nothing(uri: Uri) -> Refuse {
     let path: String = uri.path().chars().take(200).collect();
     let problem = Problem::new(Code::NoRoute, format!("nothing is at {path}"));
     problem
-        .hint("the resources are workers, requests, jobs, tasks, plugins, services and events below /api/v2")
+        .hint("the resources are workers, requests, jobs, tasks, artifacts, plugins, services and events below /api/v2")
         .into()
 }
 

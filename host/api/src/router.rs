@@ -17,7 +17,7 @@ use crate::v2::refuse::Refuse;
 use crate::{pages, v1, v2};
 
 /// Every path outside v1.
-pub(crate) const PATHS: [&str; 33] = [
+pub(crate) const PATHS: [&str; 36] = [
     "/api/v2/workers",
     "/api/v2/workers/{uuid}",
     "/api/v2/workers/{uuid}/state",
@@ -33,6 +33,9 @@ pub(crate) const PATHS: [&str; 33] = [
     "/api/v2/tasks",
     "/api/v2/tasks/{id}",
     "/api/v2/tasks/{id}/cancel",
+    "/api/v2/tasks/{id}/log",
+    "/api/v2/artifacts",
+    "/api/v2/artifacts/{group}/{key}",
     "/api/v2/plugins",
     "/api/v2/plugins/{name}",
     "/api/v2/plugins/{name}/enable",
@@ -89,6 +92,15 @@ impl Front {
             .route("/api/v2/tasks", get(v2::tasks::list))
             .route("/api/v2/tasks/{id}", get(v2::tasks::get))
             .route("/api/v2/tasks/{id}/cancel", post(v2::tasks::cancel))
+            .route("/api/v2/tasks/{id}/log", get(v2::logs::get))
+            .route("/api/v2/artifacts", get(v2::artifacts::list))
+            .route(
+                "/api/v2/artifacts/{group}/{key}",
+                get(v2::artifacts::get)
+                    .head(v2::artifacts::head)
+                    .put(v2::artifacts::put)
+                    .delete(v2::artifacts::remove),
+            )
             .route("/api/v2/plugins", get(v2::plugins::list).post(v2::plugins::install))
             .route("/api/v2/plugins/{name}", get(v2::plugins::get).delete(v2::plugins::remove))
             .route("/api/v2/plugins/{name}/enable", post(v2::plugins::enable))

@@ -34,6 +34,7 @@ const PROBE: (u32, u32) = (60, 15);
 /// # Errors
 /// When the listener breaks for good.
 pub async fn serve(listener: TcpListener, front: Front, shutdown: CancellationToken) -> io::Result<()> {
+    front.begin();
     let limits = front.limits;
     let places = Arc::new(Semaphore::new(limits.connections));
     let router = front.router();

@@ -26,12 +26,20 @@ pub(crate) fn missing(services: &[Service]) -> Vec<String> {
     services.iter().filter(is_missing).map(|service| line(service, services)).collect()
 }
 
-/// Why the farm is not served. Services that others wait for are told with those.
+/// Why the farm is not served: the services at the root of it, each as what waits for it. One for which nothing waits
+/// keeps nothing from being served, so it is told only when there is nothing else.
 pub(crate) fn causes(services: &[Service]) -> String {
-    let waited_for = |name: &String| services.iter().any(|other| other.waits_for.contains(name));
-    let ends = |service: &&Service| is_missing(service) && !waited_for(&service.name);
-    let mut lines: Vec<String> = services.iter().filter(ends).map(|end| line(end, services)).collect();
+    let roots = services.iter().filter(|service| is_missing(service) && service.waits_for.is_empty());
+    let waited_for = roots.clone().filter_map(|root| {
+        let waiting = services.iter().find(|other| other.waits_for.contains(&root.name))?;
+        Some(format!("{} waits for {}", waiting.name, awaited(&root.name, services)))
+    });
+    let mut lines: Vec<String> = waited_for.collect();
     if lines.is_empty() {
+        lines = roots.map(|root| line(root, services)).collect();
+    }
+    if lines.is_empty() {
+        // They wait for what there is none of, or in a circle.
         lines = missing(services);
     }
     if lines.is_empty() {
@@ -68,12 +76,14 @@ fn line(service: &Service, all: &[Service]) -> String {
     }
 }
 
-/// An input with what is wrong with it.
+/// An input with what is wrong with it, where that is not only that it waits itself.
 fn awaited(input: &str, all: &[Service]) -> String {
-    match all.iter().find(|service| service.name == input) {
-        None => format!("{input}, which there is none of"),
-        Some(Service { last_error: Some(error), .. }) => format!("{input}: {}", one_line(error)),
-        Some(_) => input.to_owned(),
+    let Some(service) = all.iter().find(|service| service.name == input) else {
+        return format!("{input}, which there is none of");
+    };
+    match &service.last_error {
+        Some(error) if service.waits_for.is_empty() => format!("{input}: {}", one_line(error)),
+        _ => input.to_owned(),
     }
 }
 
@@ -104,20 +114,41 @@ mod tests {
     use ServiceState::{Started, Starting, Stopped, Waiting};
 
     #[test]
-    fn the_end_of_the_chain_is_told_with_the_error_at_its_root() {
+    fn the_root_is_told_with_its_error() {
         let mut services = vec![
-            service("controller", Waiting, &["runtime", "store"], None),
+            service("api", Waiting, &["controller", "plugins"], Some("input controller is not running")),
+            service("controller", Waiting, &["store"], Some("input store is not running")),
             service("http", Started, &[], Some("long ago")),
+            service("plugins", Waiting, &["controller", "runtime"], None),
             service("runtime", Starting, &[], None),
             service("store", Waiting, &[], Some("disk I/O\n  error")),
         ];
-        assert_eq!(causes(&services), "controller waits for runtime, store: disk I/O error");
-        services[3].next_start = Some("2026-01-01T00:00:02.5Z".parse().unwrap());
+        assert_eq!(
+            causes(&services),
+            "plugins waits for runtime; controller waits for store: disk I/O error"
+        );
+        services[5].next_start = Some("2026-01-01T00:00:02.5Z".parse().unwrap());
         insta::assert_snapshot!(missing(&services).join("\n"), @r"
-        controller waits for runtime, store: disk I/O error
+        api waits for controller, plugins
+        controller waits for store: disk I/O error
+        plugins waits for controller, runtime
         runtime is starting
         store starts again at 2026-01-01T00:00:02Z: disk I/O error
         ");
+    }
+
+    #[test]
+    fn what_nothing_waits_for_is_told_when_there_is_nothing_else() {
+        let mut services = vec![
+            service("api", Waiting, &["plugins"], None),
+            service("plugin/ssh@0123456789ab", Starting, &[], None),
+            service("plugins", Starting, &[], None),
+        ];
+        assert_eq!(causes(&services), "api waits for plugins");
+        services.truncate(2);
+        services[0].state = Started;
+        services[0].waits_for.clear();
+        assert_eq!(causes(&services), "plugin/ssh@0123456789ab is starting");
     }
 
     #[test]

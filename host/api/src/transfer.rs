@@ -19,30 +19,24 @@ pub type Write = Box<dyn FnOnce(&mut dyn io::Write) -> Result<(), String> + Send
 
 /// A farm that can be moved.
 pub trait Transfer: Send + Sync + 'static {
-    /// Whether the farm may be replaced now: the one place that decides it. `while_serving` = the caller means it although
-    /// users are served.
+    /// Whether the farm may be replaced now: the one place that decides it.
     ///
     /// # Errors
     /// It may not.
-    fn may_import(&self, while_serving: bool) -> Result<(), TransferRefused>;
+    fn may_import(&self) -> Result<(), TransferRefused>;
 
     /// Takes a snapshot of the farm, whether or not it is served.
     fn export(&self) -> BoxFuture<'static, Result<Write, TransferRefused>>;
 
     /// Reads an export, and replaces the farm by it; with `dry_run` it only says what would change. What has been read to
     /// its end is carried out, even when nobody waits for it any more.
-    fn import(
-        &self,
-        from: Feed,
-        while_serving: bool,
-        dry_run: bool,
-    ) -> BoxFuture<'static, Result<FarmImport, TransferRefused>>;
+    fn import(&self, from: Feed, dry_run: bool) -> BoxFuture<'static, Result<FarmImport, TransferRefused>>;
 }
 
 /// Why the farm was not exported or imported; nothing was changed. The texts are for people.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TransferRefused {
-    /// Users are served.
+    /// It is not in maintenance.
     AtWork(String),
     /// The file is wrong: where, and how.
     BadExport(String),

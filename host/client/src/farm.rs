@@ -13,8 +13,6 @@ use crate::{Client, Error};
 pub struct ImportQuery {
     /// Only say what would change.
     pub dry_run: bool,
-    /// It is meant although users are served.
-    pub while_serving: bool,
 }
 
 /// An export on its way here. It is whole only when [`Self::chunk`] has given none.

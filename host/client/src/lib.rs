@@ -17,26 +17,33 @@
 //! What must never happen here: a server crate among the dependencies, a print, a look at the environment, a
 //! decision about the farm.
 
+mod artifacts;
 mod error;
 mod events;
 mod farm;
 mod jobs;
+mod logs;
 mod pages;
 mod plugins;
 mod requests;
+mod services;
 mod sse;
 mod tasks;
 mod transport;
 mod workers;
 
+pub use artifacts::{ArtifactsQuery, Download};
 pub use error::Error;
 pub use events::{Events, EventsQuery};
 pub use farm::{Export, ImportQuery};
 pub use grove_wire as wire;
+pub use logs::TaskLog;
 pub use pages::Pages;
 pub use requests::{Order, RequestsQuery};
 pub use tasks::TasksQuery;
 pub use workers::WorkersQuery;
+
+pub use reqwest::Body;
 
 use reqwest::Method;
 use transport::{Call, Transport};
@@ -63,7 +70,7 @@ impl Client {
         self.transport.call(Method::GET, &["healthz"]).done().await
     }
 
-    /// Whether the farm takes changes; else the problem says why not.
+    /// Whether the farm is served whole, and takes changes; else the problem says why not.
     pub async fn ready(&self) -> Result<(), Error> {
         self.transport.call(Method::GET, &["readyz"]).done().await
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use grove_wire::Problem;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH};
+use reqwest::multipart::Form;
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -87,6 +88,18 @@ impl Call<'_> {
         self
     }
 
+    /// A body that is no JSON.
+    pub(crate) fn bytes(mut self, body: reqwest::Body) -> Self {
+        self.builder = self.builder.body(body);
+        self
+    }
+
+    /// A form with files.
+    pub(crate) fn form(mut self, form: Form) -> Self {
+        self.builder = self.builder.multipart(form);
+        self
+    }
+
     /// Only when the resource is still at this revision.
     pub(crate) fn expecting(self, revision: Option<u64>) -> Self {
         match revision {
@@ -108,10 +121,25 @@ impl Call<'_> {
 
     /// The answer's JSON.
     pub(crate) async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
+        self.json_or_created().await.map(|(value, _)| value)
+    }
+
+    /// The answer's JSON, and whether it was made by this call.
+    pub(crate) async fn json_or_created<T: DeserializeOwned>(self) -> Result<(T, bool), Error> {
+        let transport = self.transport;
+        let response = self.answer().await?;
+        let created = response.status() == StatusCode::CREATED;
+        let bytes = body(transport, response).await?;
+        let value = serde_json::from_slice(&bytes).map_err(|error| transport.protocol(error.to_string()))?;
+        Ok((value, created))
+    }
+
+    /// The answer's text.
+    pub(crate) async fn text(self) -> Result<String, Error> {
         let transport = self.transport;
         let response = self.answer().await?;
         let bytes = body(transport, response).await?;
-        serde_json::from_slice(&bytes).map_err(|error| transport.protocol(error.to_string()))
+        String::from_utf8(bytes).map_err(|_| transport.protocol("an answer that is no text"))
     }
 
     /// Nothing but that it went well.
@@ -133,6 +161,14 @@ impl Call<'_> {
         let transport = self.transport;
         let response = self.builder.body(sent).send().await.map_err(|error| transport.unreachable(error))?;
         let bytes = body(transport, accepted(transport, response).await?).await?;
+        serde_json::from_slice(&bytes).map_err(|error| transport.protocol(error.to_string()))
+    }
+
+    /// The JSON of an answer that may take as long as its request is large.
+    pub(crate) async fn stream_json<T: DeserializeOwned>(self, accept: HeaderValue) -> Result<T, Error> {
+        let transport = self.transport;
+        let response = self.stream(accept).await?;
+        let bytes = body(transport, response).await?;
         serde_json::from_slice(&bytes).map_err(|error| transport.protocol(error.to_string()))
     }
 

@@ -95,6 +95,53 @@ async fn a_refusal_keeps_its_problem() {
     assert_eq!(call.headers["if-match"], "\"7\"");
 }
 
+fn plugin() -> Value {
+    json!({
+        "name": "hello", "kind": "driver", "state": "active", "active": true, "enabled": true,
+        "version": "0.1.0", "digest": null, "world": "0.1.0", "summary": "", "since": "2026-01-01T00:00:00Z",
+        "previous": null, "probation": null, "grants": [], "trouble": null, "config_schema": null,
+        "versions": [], "revision": 1, "a_field_of_the_future": 1,
+    })
+}
+
+#[tokio::test]
+async fn a_plugin_is_sent_as_a_form() {
+    let farm = Farm::new();
+    farm.on("POST /api/v2/plugins", 201, plugin()).on("POST /api/v2/plugins", 200, plugin());
+    let client = client(&farm);
+    let (plugin, new) = client.install_plugin("[plugin]".to_owned(), b"\0asm".to_vec(), false).await.unwrap();
+    assert_eq!((plugin.name.as_str(), new), ("hello", true));
+    assert!(!client.install_plugin("[plugin]".to_owned(), b"\0asm".to_vec(), true).await.unwrap().1);
+    let call = &farm.calls()[0];
+    let boundary = call.headers["content-type"].strip_prefix("multipart/form-data; boundary=").unwrap();
+    let parts: Vec<&str> =
+        call.body.split(boundary).map(|part| part.trim_matches(['-', '\r', '\n'])).collect();
+    assert_eq!(parts.len(), 5);
+    assert!(parts[1].contains("name=\"manifest\"") && parts[1].ends_with("[plugin]"), "{}", parts[1]);
+    assert!(parts[2].contains("name=\"component\"") && parts[2].ends_with("\0asm"), "{}", parts[2]);
+    assert!(parts[3].contains("name=\"activate\"") && parts[3].ends_with("false"), "{}", parts[3]);
+}
+
+#[tokio::test]
+async fn names_with_slashes_are_one_segment() {
+    let farm = Farm::new();
+    let service = json!({
+        "name": "plugin/ssh@0123456789ab", "state": "started", "inputs": [], "waits_for": [], "starts": 1,
+        "restarts": 0, "bounces": 0, "last_error": null, "last_start": null, "next_start": null, "detail": {},
+    });
+    farm.on("GET /api/v2/services/plugin%2Fssh@0123456789ab", 200, service)
+        .on_text("GET /api/v2/services", 200, "text/vnd.graphviz", "digraph {}")
+        .on("DELETE /api/v2/plugins/a%2Fb", 204, Value::Null);
+    let client = client(&farm);
+    assert_eq!(client.service("plugin/ssh@0123456789ab").await.unwrap().starts, 1);
+    assert_eq!(client.services_dot().await.unwrap(), "digraph {}");
+    client.remove_plugin("a/b", None, None).await.unwrap();
+    client.remove_plugin("a/b", Some(&"1.0.0".parse().unwrap()), Some(7)).await.unwrap();
+    let lines: Vec<String> = farm.calls().into_iter().skip(2).map(|call| call.line).collect();
+    assert_eq!(lines, ["DELETE /api/v2/plugins/a%2Fb", "DELETE /api/v2/plugins/a%2Fb?version=1.0.0"]);
+    assert_eq!(farm.calls()[3].headers["if-match"], "\"7\"");
+}
+
 #[tokio::test]
 async fn what_is_no_farm_is_told_apart() {
     let farm = Farm::new();

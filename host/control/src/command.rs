@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use grove_domain::id::{RequestId, TaskId, WorkerId};
+use grove_domain::limit::{Limit, Scope};
+use grove_domain::mode::{FarmMode, Mode, RunningJobs};
 use grove_domain::moment::SignedDuration;
 use grove_domain::plugin::{self, Plugin, PluginVersion};
 use grove_domain::request::{self, Request};
@@ -92,7 +94,23 @@ pub(crate) enum Command {
     },
     /// The active policy is another one now, or may be opened again.
     PolicyChanged,
+    SetLimit {
+        actor: Arc<str>,
+        scope: Scope,
+        value: Option<u32>,
+        expected: Option<u64>,
+        reply: Reply<Arc<Limit>>,
+    },
+    SetMode {
+        actor: Arc<str>,
+        mode: Mode,
+        running: RunningJobs,
+        expected: Option<u64>,
+        reply: Reply<Arc<FarmMode>>,
+    },
     TaskEnded(Box<TaskResult>),
+    /// A task that was cancelled has really ended.
+    TaskGone(WorkerId, TaskId),
     Planned(Box<Planned>),
     /// A batch did not make it to disk: everything after it is void.
     CommitFailed {
@@ -105,6 +123,54 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether its caller has left before anything was decided: then nothing is.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Register { reply, .. } => reply.is_closed(),
+            Self::EditWorker { reply, .. } | Self::MoveWorker { reply, .. } => reply.is_closed(),
+            Self::CreateRequest { reply, .. }
+            | Self::MoveRequest { reply, .. }
+            | Self::Prolong { reply, .. }
+            | Self::Heartbeat { reply, .. } => reply.is_closed(),
+            Self::CancelTask { reply, .. } | Self::PluginRefused { reply, .. } => reply.is_closed(),
+            Self::MovePlugin { reply, .. } => reply.is_closed(),
+            Self::SetLimit { reply, .. } => reply.is_closed(),
+            Self::SetMode { reply, .. } => reply.is_closed(),
+            Self::Why { reply, .. } => reply.is_closed(),
+            Self::PolicyChanged
+            | Self::TaskEnded(_)
+            | Self::TaskGone(..)
+            | Self::Planned(_)
+            | Self::CommitFailed { .. }
+            | Self::Stop { .. } => false,
+        }
+    }
+
+    /// Whether it is decided also while the farm is in maintenance: what winds down, reports a fact, or leads out of it.
+    pub(crate) fn is_taken_in_maintenance(&self) -> bool {
+        match self {
+            Self::Register { .. }
+            | Self::EditWorker { .. }
+            | Self::CreateRequest { .. }
+            | Self::Prolong { .. } => false,
+            Self::MoveWorker { event, .. } => matches!(event, worker::Event::ReportFailure { .. }),
+            Self::MoveRequest { event, .. } => matches!(event, request::Event::Close { .. }),
+            Self::MovePlugin { event, .. } => matches!(event, plugin::Event::LoadFailed { .. }),
+            Self::Heartbeat { .. }
+            | Self::CancelTask { .. }
+            | Self::PluginRefused { .. }
+            | Self::SetLimit { .. }
+            | Self::SetMode { .. }
+            | Self::Why { .. }
+            | Self::PolicyChanged
+            | Self::TaskEnded(_)
+            | Self::TaskGone(..)
+            | Self::Planned(_)
+            | Self::CommitFailed { .. }
+            | Self::Stop { .. } => true,
+        }
+    }
+
     /// Answers with a refusal, without deciding anything. What has no caller is dropped: rows will call for it again.
     pub(crate) fn refuse(self, why: &Refused) {
         // Callers that have left need no answer.
@@ -121,9 +187,15 @@ impl Command {
                 drop(reply.send(Err(why.clone())));
             }
             Self::MovePlugin { reply, .. } => drop(reply.send(Err(why.clone()))),
+            Self::SetLimit { reply, .. } => drop(reply.send(Err(why.clone()))),
+            Self::SetMode { reply, .. } => drop(reply.send(Err(why.clone()))),
             Self::Why { reply, .. } => drop(reply.send(Err(why.clone()))),
             Self::Stop { done } => drop(done.send(())),
-            Self::PolicyChanged | Self::TaskEnded(_) | Self::Planned(_) | Self::CommitFailed { .. } => {}
+            Self::PolicyChanged
+            | Self::TaskEnded(_)
+            | Self::TaskGone(..)
+            | Self::Planned(_)
+            | Self::CommitFailed { .. } => {}
         }
     }
 }

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use grove_domain::event::{Event, Subject};
 use grove_domain::id::{RequestId, TaskId, WorkerId};
+use grove_domain::instance::Instance;
+use grove_domain::limit::{Limit, Scope};
+use grove_domain::mode::{FarmMode, Mode, RunningJobs};
 use grove_domain::moment::{Moment, SignedDuration};
 use grove_domain::plugin::{self, Digest, Plugin, PluginVersion};
 use grove_domain::request::{self, Request};
@@ -44,6 +47,7 @@ pub(crate) struct Inner {
     pub(crate) trouble: Arc<ArcSwap<Option<String>>>,
     /// Why it ended by itself.
     pub(crate) ended: watch::Receiver<Option<String>>,
+    pub(crate) instance: Instance,
 }
 
 /// Whether a registration made the worker, or met it.
@@ -86,6 +90,11 @@ impl Controller {
     /// The clock it goes by.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.inner.clock
+    }
+
+    /// Which start of a controller this is.
+    pub fn instance(&self) -> Instance {
+        self.inner.instance
     }
 
     /// Live events.
@@ -353,6 +362,37 @@ impl Controller {
         self.ask(|reply| Command::MovePlugin { actor, name, event, expected, reply }).await
     }
 
+    /// At most so many tasks run in this scope from now on: none = any number, 0 = nothing starts. What runs is left to
+    /// its end. `expected` is the revision that the caller saw; 0 = never set.
+    pub async fn set_limit(
+        &self,
+        actor: &str,
+        scope: Scope,
+        value: Option<u32>,
+        expected: Option<u64>,
+    ) -> Answer<Arc<Limit>> {
+        let actor = actor.into();
+        self.ask(|reply| Command::SetLimit { actor, scope, value, expected, reply }).await
+    }
+
+    /// Limits that were ever set, by scope.
+    pub fn limits(&self) -> Vec<Arc<Limit>> {
+        self.farm().limits().values().cloned().collect()
+    }
+
+    /// The farm's mode becomes this; `running` says what becomes of jobs when that is maintenance. Asked again, it may
+    /// still cut what was left to its end.
+    pub async fn set_mode(
+        &self,
+        actor: &str,
+        mode: Mode,
+        running: RunningJobs,
+        expected: Option<u64>,
+    ) -> Answer<Arc<FarmMode>> {
+        let actor = actor.into();
+        self.ask(|reply| Command::SetMode { actor, mode, running, expected, reply }).await
+    }
+
     /// One task, live or kept.
     pub async fn task(&self, id: TaskId) -> Answer<Task> {
         if let Some(task) = self.farm().tasks().get(&id) {
@@ -406,6 +446,8 @@ impl Controller {
         }
     }
 
+    /// Who leaves before the dispatcher has taken the command into a turn has asked for nothing. Afterwards it is carried
+    /// out, and who still waits is told the truth.
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Answer<T> {
         let (reply, answer) = oneshot::channel();
         self.inner.commands.send(command(reply)).await.map_err(|_| Refused::Stopping)?;

@@ -4,10 +4,12 @@
 //! events, effects and answers on as one batch. The store group-commits while the next turn is already deciding.
 
 mod events;
+mod mode;
 mod plugins;
 mod recovery;
 mod requests;
 mod rounds;
+mod slots;
 mod stop;
 mod tasks;
 mod turn;
@@ -20,7 +22,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use grove_domain::id::{RequestId, TaskId};
+use futures_util::FutureExt;
+use grove_domain::id::{InstanceId, RequestId, TaskId};
+use grove_domain::instance::Instance;
 use grove_domain::matching::{Matcher, Round};
 use grove_domain::moment::{SignedDuration, Timestamp, after};
 use grove_domain::{request, worker};
@@ -34,13 +38,14 @@ use crate::feed::Feed;
 use crate::live::LiveTasks;
 use crate::matching::session::{self, Info, Question};
 use crate::matching::told::Told;
-use crate::ports::{Drivers, Keys, Policies, Store, StoreError, Tunnels, Wait};
+use crate::ports::{Drivers, Keys, Policies, Store, StoreError, TaskLogs, Tunnels, Wait};
 use crate::publisher::{InFlight, Publisher, Sealed};
 use crate::refusal::Refused;
 use crate::runner::{Runner, TaskResult, Tools};
 use crate::settings::Settings;
 use crate::supervisor::{Part, Running, Supervisor};
 use crate::timers::{Due, Timers};
+use slots::Slots;
 use stop::LastWords;
 use turn::Turn;
 
@@ -75,10 +80,14 @@ pub struct Parts {
     pub tunnels: Arc<dyn Tunnels>,
     /// Policies.
     pub policies: Arc<dyn Policies>,
+    /// Logs of tasks.
+    pub logs: Arc<dyn TaskLogs>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Ids.
     pub new_task_id: NewTaskId,
+    /// Identity of this start of the controller: never used before.
+    pub instance: InstanceId,
     /// Settings.
     pub settings: Settings,
 }
@@ -94,7 +103,7 @@ impl Controller {
         let view = Arc::new(ArcSwap::from_pointee(Farm::default()));
         let trouble = Arc::new(ArcSwap::from_pointee(None));
         let feed = Arc::new(Feed::new());
-        let live = LiveTasks::new(parts.clock.clone());
+        let live = LiveTasks::new(parts.clock.clone(), parts.logs);
         let in_flight = Arc::new(InFlight::default());
         let tools = Tools {
             drivers: parts.drivers.clone(),
@@ -105,11 +114,22 @@ impl Controller {
             settings: settings.clone(),
         };
         let runner = Runner::new(tools, commands.downgrade());
-        let loaded = parts.store.load().await?;
+        let starting = Instance::starting(parts.instance, parts.clock.now());
+        let loaded = parts.store.load(starting).await?;
+        let known = loaded.instances.iter().find(|known| known.id == parts.instance);
+        let instance = match known {
+            Some(known) if loaded.superseded_by.is_none() => *known,
+            _ => return Err(StoreError("it does not know this instance".to_owned())),
+        };
         let mut dispatcher = Dispatcher {
             settings: settings.clone(),
             clock: parts.clock.clone(),
             new_task_id: parts.new_task_id,
+            instance,
+            instances: Vec::new(),
+            superseded: None,
+            stopping: false,
+            slots: Slots::default(),
             store: parts.store.clone(),
             live: live.clone(),
             runner: runner.clone(),
@@ -140,8 +160,9 @@ impl Controller {
             commands: commands.downgrade(),
         };
         let mut running = Running::default();
-        running.add(Part::Publisher, publisher.run(sealed_out));
-        running.add(Part::PolicySession, session::run(parts.policies, questions_out, commands.downgrade()));
+        let session = session::run(parts.policies, questions_out, commands.downgrade());
+        running.add(Part::Publisher, publisher.run(sealed_out).map(Ok));
+        running.add(Part::PolicySession, session.map(Ok));
         dispatcher.take_up(loaded).await;
         // Whoever starts a controller finds it on its feet: the first turn is stored and published.
         let (up, is_up) = oneshot::channel();
@@ -170,6 +191,7 @@ impl Controller {
             settings,
             trouble,
             ended,
+            instance,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -180,6 +202,12 @@ struct Dispatcher {
     settings: Arc<Settings>,
     clock: Arc<dyn Clock>,
     new_task_id: NewTaskId,
+    /// This start of the controller.
+    instance: Instance,
+    /// Those that were known when the farm was taken up, by incarnation.
+    instances: Vec<Instance>,
+    /// Why another instance decides now.
+    superseded: Option<String>,
     store: Arc<dyn Store>,
     live: Arc<LiveTasks>,
     runner: Runner,
@@ -197,6 +225,10 @@ struct Dispatcher {
     matcher: Matcher,
     /// Derived from `farm`.
     timers: Timers,
+    /// Derived from `farm`, and from what the runner is still ending.
+    slots: Slots,
+    /// Nothing starts any more.
+    stopping: bool,
     /// Derived from `farm`: ended requests, in the order of their end.
     ended: VecDeque<(Timestamp, RequestId)>,
     /// When clients that promised heartbeats were last heard of. A restart counts as a sign of life.
@@ -235,9 +267,17 @@ struct PolicyState {
 }
 
 impl Dispatcher {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Command>) -> Result<(), String> {
         let last = self.turns(&mut inbox).await;
-        self.stop(inbox, last).await;
+        match self.superseded.take() {
+            None => self.stop(inbox, last).await,
+            Some(reason) => {
+                self.trouble.store(Arc::new(Some(reason.clone())));
+                self.give_up(inbox, last).await;
+                return Err(reason);
+            }
+        }
+        Ok(())
     }
 
     /// Turn after turn, until somebody says stop or nobody is left who could ask for anything.
@@ -276,11 +316,20 @@ impl Dispatcher {
                 }
             }
             self.match_requests();
+            self.start_waiting();
             self.prune(self.clock.now());
         }
     }
 
     fn decide(&mut self, command: Command) {
+        if command.is_abandoned() {
+            return;
+        }
+        if let Some(refused) = self.refused_by_mode(&command) {
+            return self.turn.answer(Box::new(move |stored| {
+                command.refuse(&stored.err().unwrap_or(refused));
+            }));
+        }
         match command {
             Command::Register { actor, worker, registration, edit, expected, reply } => {
                 let answer = self.register(&actor, worker, registration, edit, expected);
@@ -326,6 +375,15 @@ impl Dispatcher {
                 self.plugin_refused(&actor, name, reason);
                 self.answer(Ok(()), reply);
             }
+            Command::SetLimit { actor, scope, value, expected, reply } => {
+                let answer = self.set_limit(&actor, scope, value, expected);
+                self.answer(answer, reply);
+            }
+            Command::SetMode { actor, mode, running, expected, reply } => {
+                let answer = self.set_mode(&actor, mode, running, expected);
+                self.answer(answer, reply);
+            }
+            Command::TaskGone(worker, task) => self.task_gone(worker, task),
             Command::PolicyChanged => self.policy_changed(),
             Command::TaskEnded(result) => self.task_ended(*result),
             Command::Planned(planned) => self.planned(*planned),
@@ -358,6 +416,7 @@ impl Dispatcher {
                 Some(Due::Check(id)) => self.worker_due(id, worker::Event::CheckDue),
                 Some(Due::Probation(name)) => self.probation_due(&name),
                 Some(Due::Policy) => self.matcher.wake(),
+                Some(Due::Alive) => self.alive(),
                 Some(Due::Tick) => self.tick(),
             }
         }

@@ -7,12 +7,12 @@ mod store;
 
 use std::sync::Arc;
 
-use grove_domain::id::{TaskId, Uuid};
+use grove_domain::id::{InstanceId, TaskId, Uuid};
 use grove_domain::moment::Timestamp;
 
 pub use drivers::{Behaviour, FakeDrivers};
 pub use policy::{FakePolicies, Mood};
-pub use rest::{FakeKeys, FakeTunnels, TokioClock};
+pub use rest::{FakeKeys, FakeLogs, FakeTunnels, TokioClock};
 pub use store::MemoryStore;
 
 use crate::dispatcher::Parts;
@@ -31,6 +31,8 @@ pub struct Fakes {
     pub tunnels: FakeTunnels,
     /// The policies.
     pub policies: FakePolicies,
+    /// The logs of tasks.
+    pub logs: FakeLogs,
     /// The clock: follows tokio's, which tests may pause.
     pub clock: TokioClock,
 }
@@ -45,6 +47,7 @@ impl Fakes {
             keys: FakeKeys::default(),
             tunnels: FakeTunnels::default(),
             policies: FakePolicies::default(),
+            logs: FakeLogs::default(),
             clock: TokioClock::new(),
         }
     }
@@ -62,11 +65,35 @@ impl Fakes {
             keys: Arc::new(self.keys.clone()),
             tunnels: Arc::new(self.tunnels.next_life()),
             policies: Arc::new(self.policies.clone()),
+            logs: Arc::new(self.logs.clone()),
             clock: Arc::new(self.clock.clone()),
             new_task_id: Box::new(move |_: Timestamp| {
                 counter += 1;
                 TaskId(Uuid::from_u64_pair(life, counter))
             }),
+            instance: InstanceId(Uuid::from_u64_pair(0, life)),
+            settings,
+        }
+    }
+
+    /// The parts of a second controller, which starts on the same store while the first still runs.
+    pub fn rival_parts(&self, settings: Settings) -> Parts {
+        let store = self.store.same_life();
+        let life = store.life();
+        let mut counter = 0u64;
+        Parts {
+            store: Arc::new(store),
+            drivers: Arc::new(self.drivers.same_life()),
+            keys: Arc::new(self.keys.clone()),
+            tunnels: Arc::new(self.tunnels.same_life()),
+            policies: Arc::new(self.policies.clone()),
+            logs: Arc::new(self.logs.clone()),
+            clock: Arc::new(self.clock.clone()),
+            new_task_id: Box::new(move |_: Timestamp| {
+                counter += 1;
+                TaskId(Uuid::from_u64_pair(life, counter + (1 << 32)))
+            }),
+            instance: InstanceId(Uuid::from_u64_pair(1, life)),
             settings,
         }
     }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use grove_domain::id::{RequestId, TaskId, WorkerId};
+use grove_domain::limit::{Limit, Scope};
+use grove_domain::mode::FarmMode;
 use grove_domain::plugin::{Digest, Plugin, PluginKind, PluginVersion};
 use grove_domain::request::{self, Priority, Request};
-use grove_domain::task::Task;
+use grove_domain::task::{Phase, Task};
 use grove_domain::worker::Worker;
 
 /// A snapshot. Clones share all structure.
@@ -19,6 +21,8 @@ pub struct Farm {
     tasks: imbl::HashMap<TaskId, Arc<Task>>,
     plugins: imbl::OrdMap<String, Arc<Plugin>>,
     plugin_versions: imbl::OrdMap<(String, Digest), Arc<PluginVersion>>,
+    limits: imbl::OrdMap<Scope, Arc<Limit>>,
+    mode: Arc<FarmMode>,
     last_event: u64,
 }
 
@@ -104,6 +108,39 @@ impl Farm {
         let first = (name.to_owned(), Digest::new([0; Digest::BYTES]));
         let last = (name.to_owned(), Digest::new([u8::MAX; Digest::BYTES]));
         self.plugin_versions.range(first..=last).map(|(_, version)| version)
+    }
+
+    /// Limits on running tasks that were ever set, by scope.
+    pub fn limits(&self) -> &imbl::OrdMap<Scope, Arc<Limit>> {
+        &self.limits
+    }
+
+    /// One limit; none = unlimited, and never set.
+    pub fn limit(&self, scope: &Scope) -> Option<&Arc<Limit>> {
+        self.limits.get(scope)
+    }
+
+    /// How many tasks run in a scope. Looks at every live task.
+    pub fn running_in(&self, scope: &Scope) -> usize {
+        let counts = |task: &&Arc<Task>| match scope {
+            Scope::Farm => true,
+            Scope::Driver(name) => task.spec.driver == *name,
+            Scope::Host(name) => task.spec.host.as_ref() == Some(name),
+        };
+        self.tasks.values().filter(|task| task.status.phase == Phase::Running).filter(counts).count()
+    }
+
+    /// The farm's mode.
+    pub fn mode(&self) -> &Arc<FarmMode> {
+        &self.mode
+    }
+
+    pub(crate) fn put_limit(&mut self, limit: Arc<Limit>) {
+        self.limits.insert(limit.scope.clone(), limit);
+    }
+
+    pub(crate) fn set_mode(&mut self, mode: Arc<FarmMode>) {
+        self.mode = mode;
     }
 
     /// The last event of this snapshot.

@@ -10,6 +10,7 @@ use grove_domain::change::{Batch, Loaded};
 use grove_domain::event::Event;
 pub use grove_domain::history::{EventQuery, TaskQuery};
 use grove_domain::id::{RequestId, TaskId, WorkerId};
+use grove_domain::instance::Instance;
 use grove_domain::moment::Timestamp;
 use grove_domain::plugin::Digest;
 use grove_domain::request::Request;
@@ -22,8 +23,9 @@ pub type Committed = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// The durable truth.
 pub trait Store: Send + Sync + 'static {
-    /// Everything, from disk; begins a new epoch.
-    fn load(&self) -> BoxFuture<'static, Result<Loaded, StoreError>>;
+    /// Everything, from disk; begins a new epoch. An instance that the store does not know becomes the newest; for one
+    /// that a newer one took over from, nothing begins, and the answer says who.
+    fn load(&self, instance: Instance) -> BoxFuture<'static, Result<Loaded, StoreError>>;
     /// Queues a batch. Batches are committed in the order of these calls.
     /// After one that was refused, every later batch of the same epoch is refused too: it was decided on what is not
     /// stored.
@@ -85,6 +87,63 @@ pub trait Watch: Send + Sync + 'static {
     fn step(&self, name: &str);
     /// A line of the driver's log.
     fn log(&self, level: &str, line: &str);
+}
+
+/// The logs of tasks.
+pub trait TaskLogs: Send + Sync + 'static {
+    /// The task was taken up; its log begins.
+    fn begin(&self, task: TaskId) -> Arc<dyn TaskLog>;
+}
+
+/// The log of one task. Nothing here waits, whatever becomes of what is said: it is taken, or counted as lost.
+pub trait TaskLog: Send + Sync + 'static {
+    /// One line.
+    fn say(&self, at: Timestamp, said: Said<'_>);
+    /// The task has ended: nothing more is said.
+    fn close(&self);
+}
+
+/// What goes into the log of a task.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Said<'a> {
+    /// The driver's line.
+    Line {
+        /// error, warn, info or debug.
+        level: &'a str,
+        /// What it said.
+        line: &'a str,
+    },
+    /// This step begins.
+    Step(&'a str),
+    /// How far it is, with another note than before.
+    Progress {
+        /// Of 100.
+        percent: u8,
+        /// For people.
+        note: &'a str,
+    },
+    /// It failed, for this reason.
+    Failed(&'a str),
+    /// It was cancelled.
+    Cancelled,
+    /// It is done.
+    Done,
+}
+
+/// Keeps no logs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoLogs;
+
+impl TaskLogs for NoLogs {
+    fn begin(&self, _task: TaskId) -> Arc<dyn TaskLog> {
+        Arc::new(Self)
+    }
+}
+
+impl TaskLog for NoLogs {
+    fn say(&self, _at: Timestamp, _said: Said<'_>) {}
+
+    fn close(&self) {}
 }
 
 /// One call to a driver.

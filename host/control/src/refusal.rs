@@ -1,5 +1,6 @@
 //! Why the controller did not do what it was asked. Nothing changed then.
 
+use grove_domain::moment::Timestamp;
 use grove_domain::plugin::{self, Digest};
 use grove_domain::{request, worker};
 
@@ -72,6 +73,19 @@ pub enum Refused {
     /// The task has ended, or was superseded.
     #[error("the task is not live")]
     TaskEnded,
+    /// The farm is in maintenance, and takes nothing new.
+    #[error(
+        "the farm is in maintenance since {since}: {reason}; try again {}",
+        until.map_or_else(|| "later".to_owned(), |until| format!("after {until}"))
+    )]
+    FarmMaintenance {
+        /// Since when.
+        since: Timestamp,
+        /// Why, in its admin's words.
+        reason: String,
+        /// When it is expected to be over.
+        until: Option<Timestamp>,
+    },
     /// The store does not take writes; nothing was changed.
     #[error("the farm cannot store changes now: {0}")]
     Unavailable(String),

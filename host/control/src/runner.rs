@@ -12,7 +12,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use grove_domain::id::{RequestId, TaskId, WorkerId};
 use grove_domain::request::Request;
-use grove_domain::task::Task;
+use grove_domain::task::{Task, TaskSpec};
 use grove_domain::worker::{Access, Failure, Health, Worker};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -39,6 +39,7 @@ pub(crate) struct Start {
 /// What became of a task.
 pub(crate) struct TaskResult {
     pub(crate) task: TaskId,
+    pub(crate) worker: WorkerId,
     pub(crate) driver: String,
     pub(crate) outcome: Result<Found, Failure>,
     /// The plugin itself broke: worth an event of its own.
@@ -90,6 +91,7 @@ struct Inner {
 /// One worker's place for a task.
 struct Slot {
     running: TaskId,
+    spec: Arc<TaskSpec>,
     cancel: CancellationToken,
     /// It has ended, and its result is on its way to the dispatcher.
     reported: bool,
@@ -125,8 +127,10 @@ impl Runner {
         if let Some(slot) = self.inner.slots.lock().get_mut(&worker) {
             if slot.running == task {
                 slot.cancel.cancel();
-            } else if slot.next.as_ref().is_some_and(|next| next.task.id == task) {
-                slot.next = None;
+            } else if slot.next.take_if(|next| next.task.id == task).is_some() {
+                // It never ran, and nothing of it is left.
+                let runner = self.clone();
+                tokio::spawn(async move { runner.tell(Command::TaskGone(worker, task)).await });
             }
         }
     }
@@ -139,6 +143,13 @@ impl Runner {
             }
             slot.next.take_if(|next| !keep(next.task.id));
         }
+    }
+
+    /// Tasks that run and have not reported their end.
+    pub(crate) fn under_way(&self) -> Vec<(TaskId, Arc<TaskSpec>)> {
+        let slots = self.inner.slots.lock();
+        let running = slots.values().filter(|slot| !slot.reported);
+        running.map(|slot| (slot.running, slot.spec.clone())).collect()
     }
 
     /// Whether this task runs or is next, so that its result is still to come.
@@ -162,7 +173,7 @@ impl Runner {
 
     fn launch(&self, start: Start) -> (WorkerId, Slot) {
         let cancel = self.inner.stop.child_token();
-        let (worker, running) = (start.worker.id, start.task.id);
+        let (worker, running, spec) = (start.worker.id, start.task.id, start.task.spec.clone());
         let runner = self.clone();
         let token = cancel.clone();
         self.inner.running.spawn(async move {
@@ -175,21 +186,34 @@ impl Runner {
                 Some(result) => runner.report(worker, result).await,
                 // Who stops everything writes down first what it reported.
                 None if runner.inner.stop.is_cancelled() => {}
-                None => runner.inner.tools.live.forget(running),
+                None => {
+                    runner.inner.tools.live.forget(running);
+                    runner.mark_reported(worker);
+                    runner.tell(Command::TaskGone(worker, running)).await;
+                }
             }
             runner.ended(worker);
         });
-        (worker, Slot { running, cancel, reported: false, next: None })
+        (worker, Slot { running, spec, cancel, reported: false, next: None })
     }
 
     /// Also the result of a task that was superseded in its last moment: the dispatcher undoes what that left open.
     async fn report(&self, worker: WorkerId, result: TaskResult) {
+        self.mark_reported(worker);
+        self.tell(Command::TaskEnded(Box::new(result))).await;
+    }
+
+    /// From now on what runs there is no longer waited for: whoever asks later is told of it by a command.
+    fn mark_reported(&self, worker: WorkerId) {
         if let Some(slot) = self.inner.slots.lock().get_mut(&worker) {
             slot.reported = true;
         }
+    }
+
+    async fn tell(&self, command: Command) {
         if let Some(dispatcher) = self.inner.results.upgrade() {
             // It takes nothing any more only when everything stops.
-            let _ = dispatcher.send(Command::TaskEnded(Box::new(result))).await;
+            let _ = dispatcher.send(command).await;
         }
     }
 

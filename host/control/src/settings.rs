@@ -29,6 +29,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// Caps.
     pub caps: Caps,
+    /// How instances of the controller know each other alive.
+    pub life: Life,
     /// How long what has ended is kept.
     pub retention: Retention,
     /// Whether a request that no registered worker could ever satisfy becomes INVALID at once.
@@ -49,6 +51,7 @@ impl Default for Settings {
             check_max_age: SignedDuration::from_secs(60),
             timeouts: Timeouts::default(),
             caps: Caps::default(),
+            life: Life::default(),
             retention: Retention::default(),
             refuse_unsatisfiable: false,
             missed_heartbeats: 3,
@@ -95,6 +98,21 @@ impl Default for Timeouts {
     }
 }
 
+/// How instances of the controller know each other alive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Life {
+    /// Between two signs of life.
+    pub heartbeat: SignedDuration,
+    /// An instance that was silent for longer has died.
+    pub silence: SignedDuration,
+}
+
+impl Default for Life {
+    fn default() -> Self {
+        Self { heartbeat: SignedDuration::from_secs(15), silence: SignedDuration::from_secs(60) }
+    }
+}
+
 /// Caps on what a farm holds; beyond them a clear refusal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Caps {
@@ -106,11 +124,19 @@ pub struct Caps {
     pub demands_per_round: usize,
     /// Installed versions of plugins, all together.
     pub plugin_versions: usize,
+    /// Limits on running tasks that were ever set.
+    pub limits: usize,
 }
 
 impl Default for Caps {
     fn default() -> Self {
-        Self { workers: 100_000, live_requests: 1_000_000, demands_per_round: 4096, plugin_versions: 1000 }
+        Self {
+            workers: 100_000,
+            live_requests: 1_000_000,
+            demands_per_round: 4096,
+            plugin_versions: 1000,
+            limits: 10_000,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::runner::Runner;
 /// The parts that run by themselves.
 #[derive(Default)]
 pub(crate) struct Running {
-    parts: JoinSet<Part>,
+    parts: JoinSet<Result<(), String>>,
     names: Vec<(Id, Part)>,
 }
 
@@ -36,20 +36,27 @@ impl Part {
 }
 
 impl Running {
-    pub(crate) fn add(&mut self, part: Part, work: impl Future<Output = ()> + Send + 'static) {
-        let running = self.parts.spawn(async move {
-            work.await;
-            part
-        });
+    /// An error is why all of it must end.
+    pub(crate) fn add(
+        &mut self,
+        part: Part,
+        work: impl Future<Output = Result<(), String>> + Send + 'static,
+    ) {
+        let running = self.parts.spawn(work);
         self.names.push((running.id(), part));
     }
 
     /// Why one of them broke; none once they ended as they should.
     async fn broke(&mut self) -> Option<String> {
         while let Some(end) = self.parts.join_next().await {
-            if let Err(error) = end {
-                let part = self.names.iter().find(|(id, _)| *id == error.id());
-                return Some(format!("{} {}", part.map_or("a part", |(_, part)| part.name()), said(error)));
+            match end {
+                Ok(Ok(())) => {}
+                Ok(Err(reason)) => return Some(reason),
+                Err(error) => {
+                    let part = self.names.iter().find(|(id, _)| *id == error.id());
+                    let part = part.map_or("a part", |(_, part)| part.name());
+                    return Some(format!("{part} {}", said(error)));
+                }
             }
         }
         None

@@ -26,6 +26,8 @@ pub(crate) enum Due {
     Probation(Arc<str>),
     /// The policy asked to be woken, or may be tried again.
     Policy,
+    /// A sign of life of this instance.
+    Alive,
     /// Housekeeping.
     Tick,
 }

@@ -17,6 +17,10 @@ mod requests;
 mod jobs;
 
 #[cfg(test)]
+#[path = "controller/logs.rs"]
+mod logs;
+
+#[cfg(test)]
 #[path = "controller/matching.rs"]
 mod matching;
 
@@ -43,6 +47,14 @@ mod plugins;
 #[cfg(test)]
 #[path = "controller/stopping.rs"]
 mod stopping;
+
+#[cfg(test)]
+#[path = "controller/limits.rs"]
+mod limits;
+
+#[cfg(test)]
+#[path = "controller/instances.rs"]
+mod instances;
 
 #[cfg(test)]
 #[path = "controller/simulation.rs"]

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use crate::event::Event;
 use crate::id::{RequestId, TaskId, WorkerId};
+use crate::instance::Instance;
+use crate::limit::Limit;
+use crate::mode::FarmMode;
 use crate::plugin::{Digest, Plugin, PluginVersion};
 use crate::request::Request;
 use crate::task::Task;
@@ -32,6 +35,12 @@ pub enum Change {
     PutPluginVersion(Arc<PluginVersion>),
     /// Remove this version of a plugin.
     RemovePluginVersion(String, Digest),
+    /// Write this limit.
+    PutLimit(Arc<Limit>),
+    /// Write the farm's mode.
+    PutMode(Arc<FarmMode>),
+    /// Write the times of this instance, which has loaded before.
+    PutInstance(Arc<Instance>),
     /// The controller stops, and no live task has begun: the next load says so, once.
     Stopped,
 }
@@ -62,6 +71,14 @@ pub struct Loaded {
     pub plugins: Vec<Plugin>,
     /// Every installed version, by name and digest.
     pub plugin_versions: Vec<PluginVersion>,
+    /// Every limit that was ever set, by scope.
+    pub limits: Vec<Limit>,
+    /// The farm's mode.
+    pub mode: FarmMode,
+    /// The instances that are remembered, by incarnation; the last is who loads.
+    pub instances: Vec<Instance>,
+    /// Who took over from the instance that loads: nothing was loaded then, and no epoch begins.
+    pub superseded_by: Option<Instance>,
     /// The controller before stopped by itself: none of the live tasks has begun.
     pub stopped: bool,
     /// The highest request number ever given; 0 = none.

@@ -14,6 +14,10 @@ pub mod wants;
 
 pub mod task;
 
+pub mod instance;
+pub mod limit;
+pub mod mode;
+
 pub mod worker;
 
 pub mod request;

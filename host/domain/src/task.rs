@@ -1,4 +1,16 @@
 //! A task: one durable, cancellable long operation on one worker.
+//!
+//! Its row holds what must be done (the spec, written once) and what has been done (the status, which only moves
+//! forward). Nothing large and nothing secret is in it: a driver's configuration and a job's keys stay in the rows of
+//! worker and request, and are looked up when the task starts.
+
+mod log;
+mod status;
+mod step;
+
+pub use log::{LogLevel, LogLine, LogTail};
+pub use status::{End, Report, TaskStatus};
+pub use step::{Step, StepKind, StepOutcome, UnknownStep};
 
 use std::sync::Arc;
 
@@ -40,6 +52,17 @@ impl TaskKind {
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
+
+    /// Who goes first where not all may run: users who wait, then boards for the next ones, then the admin, then mere
+    /// looks.
+    pub fn class(self) -> u8 {
+        match self {
+            Self::Open => 0,
+            Self::Prepare => 1,
+            Self::Maintain => 2,
+            Self::Check | Self::Recheck => 3,
+        }
+    }
 }
 
 /// What must be done. Written once, never changed.
@@ -55,6 +78,8 @@ pub struct TaskSpec {
     pub request: Option<RequestId>,
     /// Name of the driver.
     pub driver: String,
+    /// Where the worker stood when it was queued: what it counts for, also when the worker is moved meanwhile.
+    pub host: Option<String>,
     /// Version of the driver that it is to run on; none where none is known.
     pub driver_version: Option<Digest>,
     /// Longest time from start to end.
@@ -63,10 +88,40 @@ pub struct TaskSpec {
     pub queued: Timestamp,
 }
 
+impl TaskSpec {
+    /// Whether it undoes what a job left: such tasks run also while the farm is in maintenance.
+    pub fn winds_down(&self) -> bool {
+        match self.kind {
+            TaskKind::Maintain => true,
+            TaskKind::Prepare => self.request.is_some(),
+            TaskKind::Open | TaskKind::Check | TaskKind::Recheck => false,
+        }
+    }
+
+    /// The core's steps of this task, in their order. To open a job, the board is looked at when `check`, and a key
+    /// pair is taken when the user gave no key of their own.
+    pub fn plan(&self, check: bool, take_key: bool) -> Vec<StepKind> {
+        let steps = match self.kind {
+            TaskKind::Prepare => vec![(self.request.is_some(), StepKind::Revoke), (true, StepKind::Prepare)],
+            TaskKind::Maintain => {
+                vec![(self.request.is_some(), StepKind::Revoke), (true, StepKind::Maintain)]
+            }
+            TaskKind::Check | TaskKind::Recheck => vec![(true, StepKind::Check)],
+            TaskKind::Open => vec![
+                (check, StepKind::Check),
+                (take_key, StepKind::TakeKey),
+                (true, StepKind::Authorize),
+                (true, StepKind::OpenTunnel),
+            ],
+        };
+        steps.into_iter().filter(|(wanted, _)| *wanted).map(|(_, kind)| kind).collect()
+    }
+}
+
 /// How far a task is. Moves forward only.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Phase {
-    /// Queued behind the task it supersedes, or not yet taken up.
+    /// Queued: behind the task it supersedes, or until the farm's limits and mode let it start.
     Waiting,
     /// Being carried out.
     Running,
@@ -104,67 +159,6 @@ impl Phase {
     }
 }
 
-/// How a step ended.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum StepOutcome {
-    /// The next step began, or the task ended well.
-    Success,
-    /// The task failed in it.
-    Failed,
-    /// The task was cancelled in it.
-    Cancelled,
-}
-
-impl StepOutcome {
-    /// As stored and shown.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// The outcome of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Success, Self::Failed, Self::Cancelled].into_iter().find(|outcome| outcome.name() == name)
-    }
-}
-
-/// A named part of a task.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Step {
-    /// The driver's name for it.
-    pub name: String,
-    /// When it began.
-    pub started: Timestamp,
-    /// When it ended; set exactly when `outcome` is.
-    pub ended: Option<Timestamp>,
-    /// How it ended.
-    pub outcome: Option<StepOutcome>,
-}
-
-/// What has been done.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TaskStatus {
-    /// How far.
-    pub phase: Phase,
-    /// Steps in the order they began.
-    pub steps: Vec<Step>,
-    /// Percent, 0..=100, by the driver's own account.
-    pub progress: u8,
-    /// The driver's last word about it.
-    pub note: String,
-    /// Why it failed or was cancelled.
-    pub error: Option<String>,
-    /// When it was taken up.
-    pub started: Option<Timestamp>,
-    /// When it ended; set exactly when the phase is terminal.
-    pub ended: Option<Timestamp>,
-    /// When it will be stopped.
-    pub deadline: Option<Timestamp>,
-}
-
 /// A task: what must be done, and what has been done.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Task {
@@ -181,41 +175,17 @@ pub struct Task {
 impl Task {
     /// A task that was just queued.
     pub fn queued(id: TaskId, spec: TaskSpec) -> Self {
-        let status = TaskStatus {
-            phase: Phase::Waiting,
-            steps: Vec::new(),
-            progress: 0,
-            note: String::new(),
-            error: None,
-            started: None,
-            ended: None,
-            deadline: None,
-        };
-        Self { id, spec: Arc::new(spec), status, revision: 1 }
+        Self { id, spec: Arc::new(spec), status: TaskStatus::waiting(), revision: 1 }
     }
 
-    /// This task ended as `phase` at `now`; its running step ends with it. A task that has ended stays as it is.
-    pub fn ended(&self, phase: Phase, error: Option<String>, now: Timestamp) -> Self {
-        if self.status.phase.is_terminal() {
-            return self.clone();
-        }
-        let mut task = self.clone();
-        let outcome = match phase {
-            Phase::Succeeded => StepOutcome::Success,
-            Phase::Cancelled => StepOutcome::Cancelled,
-            _ => StepOutcome::Failed,
-        };
-        for step in task.status.steps.iter_mut().filter(|step| step.ended.is_none()) {
-            step.ended = Some(now);
-            step.outcome = Some(outcome);
-        }
-        if phase == Phase::Succeeded {
-            task.status.progress = 100;
-        }
-        task.status.phase = phase;
-        task.status.error = error;
-        task.status.ended = Some(now);
-        task.revision += 1;
-        task
+    /// This task after the report; none when that comes too late and changes nothing.
+    pub fn reported(&self, report: Report) -> Option<Self> {
+        let status = self.status.report(report)?;
+        Some(Self { status, revision: self.revision + 1, ..self.clone() })
+    }
+
+    /// Whether this step is planned, or was begun.
+    pub fn has_step(&self, kind: &StepKind) -> bool {
+        self.status.steps.iter().any(|step| step.kind == *kind)
     }
 }

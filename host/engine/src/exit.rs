@@ -63,13 +63,17 @@ impl fmt::Display for Exit {
             Self::Uninstall => f.write_str("asked to be uninstalled"),
             Self::Aborted => f.write_str("start cut short"),
             Self::Failed(error) => {
-                error.fmt(f)?;
+                let mut text = error.to_string();
                 let mut source = error.source();
                 while let Some(error) = source {
-                    write!(f, ": {error}")?;
+                    let cause = error.to_string();
+                    // Many errors tell their cause themselves.
+                    if !text.contains(&cause) {
+                        text = format!("{text}: {cause}");
+                    }
                     source = error.source();
                 }
-                Ok(())
+                f.write_str(&text)
             }
         }
     }

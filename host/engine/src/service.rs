@@ -63,6 +63,19 @@ impl Service {
         self
     }
 
+    /// Puts something around the life of every attempt: what it makes of that life is what the engine runs. To break
+    /// services in tests, or to time them.
+    #[must_use]
+    pub fn around<F, L>(mut self, around: F) -> Self
+    where
+        F: Fn(Pin<Box<dyn Future<Output = Result<(), Exit>> + Send>>) -> L + Send + Sync + 'static,
+        L: Future<Output = Result<(), Exit>> + Send + 'static,
+    {
+        let start = self.start;
+        self.start = Arc::new(move |scope| Box::pin(around(start(scope))));
+        self
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

@@ -67,7 +67,8 @@ impl Args {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = args.config()?;
     log_to_stderr();
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let served = runtime.block_on(async {
         let stop = stop_on_signal()?;
         let house = House::start(config, Port::IsWaitedFor).await?;
         tokio::select! {
@@ -76,7 +77,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         house.run(stop).await?;
         Ok(ExitCode::SUCCESS)
-    })
+    });
+    // Everything that was decided is stored. Keys that are being generated for the stock are not waited for.
+    runtime.shutdown_background();
+    served
 }
 
 /// The runtime of everything but guests.

@@ -11,6 +11,7 @@
 mod canned;
 mod kit;
 
+mod test_artifact_command;
 mod test_completions_command;
 mod test_events_command;
 mod test_farm_command;
@@ -19,6 +20,7 @@ mod test_job_command;
 mod test_plugin_command;
 mod test_request_command;
 mod test_run_command;
+mod test_services_command;
 mod test_ssh_command;
 mod test_task_command;
 mod test_why_command;

@@ -30,7 +30,7 @@ pub(crate) fn ago(length: &str) -> String {
 pub(crate) fn worker(state: &str) -> Value {
     json!({
         "uuid": BOARD, "state": state, "since": ago("3m30s"), "reason": null, "driver": "ssh",
-        "driver_config": {"host": "10.0.0.7", "port": 22}, "host": "rack2", "notes": null, "groups": ["lab"],
+        "driver_version": null, "driver_config": {"host": "10.0.0.7", "port": 22}, "host": "rack2", "notes": null, "groups": ["lab"],
         "capabilities": {"board": "rpi4", "uart": "2", "UUID": BOARD},
         "sources": {"agent": {"board": "rpi3", "uart": "2"}, "introspected": {}, "admin": {"board": "rpi4"}},
         "health": {"ok": true, "checked_at": ago("90s"), "note": ""}, "job": null, "task": null,
@@ -94,6 +94,28 @@ pub(crate) fn task() -> Value {
         ],
         "progress": 40, "note": "waiting for the board", "error": null, "queued": ago("4m30s"),
         "started": ago("3m30s"), "ended": null, "deadline": ago("-5m30s"),
+    })
+}
+
+pub(crate) const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+pub(crate) const NEWER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";
+
+/// A driver with two versions, of which the newer is on probation.
+pub(crate) fn plugin() -> Value {
+    let version = |digest: &str, version: &str, active: bool, pinned: u64| {
+        json!({
+            "digest": digest, "version": version, "world": "0.1.0", "summary": "a driver",
+            "origin": if active { "installed" } else { "built_in" }, "installed": ago("3m30s"), "active": active,
+            "pinned_workers": pinned, "grants": ["ssh"], "trouble": null, "config_schema": null,
+        })
+    };
+    json!({
+        "name": "hello", "kind": "driver", "state": "active", "active": true, "enabled": true,
+        "version": "0.2.0", "digest": NEWER, "world": "0.1.0", "summary": "a driver", "since": ago("3m30s"),
+        "previous": {"digest": DIGEST, "version": "0.1.0"},
+        "probation": {"until": ago("-1m30s"), "outcomes": 12, "failures": 1}, "grants": ["ssh", "memory 64 MiB"],
+        "trouble": null, "config_schema": {"type": "object"},
+        "versions": [version(NEWER, "0.2.0", true, 0), version(DIGEST, "0.1.0", false, 2)], "revision": 3,
     })
 }
 

@@ -32,7 +32,8 @@ fn every_shell_gets_every_verb() {
     for (shell, mark) in [("bash", "complete -F"), ("zsh", "#compdef grove"), ("fish", "complete -c grove")] {
         let script = grove(&farm, &["completions", shell]);
         assert!(script.contains(mark), "{shell}: {script}");
-        for verb in ["run", "ssh", "request", "worker", "job", "task", "why", "plugin", "events"] {
+        for verb in ["run", "ssh", "request", "worker", "job", "task", "why", "artifact", "plugin", "events"]
+        {
             assert!(script.contains(verb), "{shell} lacks {verb}");
         }
     }

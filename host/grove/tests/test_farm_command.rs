@@ -66,10 +66,10 @@ fn import_asks_and_tells_what_changed() {
         "ended": {"tasks": 1, "requests": 0, "workers": 1}, "event": 9,
     });
     farm.on("POST /api/v2/farm/import", 200, done);
-    let told = run(&["--yes", "--while-serving"]);
+    let told = run(&["--yes"]);
     assert!(told.contains("workers  2      1        3"), "{told}");
     assert!(told.contains("2 rows were added, 1 removed, 3 changed"), "{told}");
-    let call = "POST /api/v2/farm/import?dry_run=false&while_serving=true";
+    let call = "POST /api/v2/farm/import?dry_run=false";
     assert!(calls(&farm).starts_with(call), "{}", calls(&farm));
 }
 

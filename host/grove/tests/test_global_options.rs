@@ -17,7 +17,9 @@ fn help_says() {
       worker       Boards and what supervises them
       job          Boards in the hands of users
       task         What the farm does on its workers
+      artifact     Files for boards, like images to flash
       plugin       Policies, drivers and inspectors
+      services     Show what the controller is made of, and what is missing
       events       Show what happened, and what happens
       farm         The farm as a whole
       serve        Run the controller

@@ -1,6 +1,6 @@
 use insta::assert_snapshot;
 
-use crate::kit::{BOARD, Farm, Home, TASK, calls, grove, help, items, task, told};
+use crate::kit::{BOARD, DIGEST, Farm, Home, TASK, calls, grove, help, items, task, told};
 
 #[test]
 fn help_says() {
@@ -12,6 +12,7 @@ fn help_says() {
     Commands:
       list    Show tasks, newest first
       show    Show one task, step by step
+      log     Show what a task said
       cancel  Stop a task; to its worker that is a failure
 
     Options:
@@ -109,13 +110,16 @@ fn list() {
 #[test]
 fn show() {
     let farm = Farm::new();
-    farm.on(&format!("GET /api/v2/tasks/{TASK}"), 200, task());
+    let mut versioned = task();
+    versioned["driver_version"] = DIGEST.into();
+    farm.on(&format!("GET /api/v2/tasks/{TASK}"), 200, versioned);
     assert_snapshot!(grove(&farm, &["task", "show", TASK]), @"
     task      01900000-0000-7000-8000-00000000000a
     kind      prepare
     phase     running
     worker    01900000-0000-7000-8000-000000000001
     driver    ssh
+    version   0123456789ab
     progress  40%
     note      waiting for the board
     queued    4m ago
@@ -135,4 +139,47 @@ fn cancel() {
     cancelled["phase"] = "cancelled".into();
     farm.on(&format!("POST /api/v2/tasks/{TASK}/cancel"), 200, cancelled);
     assert_snapshot!(grove(&farm, &["task", "cancel", TASK]), @"task 01900000-0000-7000-8000-00000000000a is cancelled");
+}
+
+fn line(n: u64, kind: &str, level: &str, text: &str) -> serde_json::Value {
+    serde_json::json!({"n": n, "at": "2026-01-31T12:00:00.123Z", "kind": kind, "level": level, "text": text})
+}
+
+#[test]
+fn log() {
+    let farm = Farm::new();
+    let lines = [line(1, "step", "info", "prepare"), line(2, "log", "warn", "it is warm")];
+    let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let path = format!("GET /api/v2/tasks/{TASK}/log");
+    farm.on_text(&path, 200, "application/x-ndjson", &body).on_text(&path, 200, "application/x-ndjson", "");
+    assert_snapshot!(grove(&farm, &["task", "log", TASK]), @"
+    2026-01-31T12:00:00.123Z  step      prepare
+    2026-01-31T12:00:00.123Z  warn      it is warm
+    ");
+    assert_snapshot!(grove(&farm, &["task", "log", TASK, "--after", "2"]), @"
+    --- stderr
+    nothing was said
+    ");
+    assert_snapshot!(calls(&farm), @"
+    GET /api/v2/tasks/01900000-0000-7000-8000-00000000000a/log?after=0
+    GET /api/v2/tasks/01900000-0000-7000-8000-00000000000a/log?after=2
+    ");
+}
+
+#[test]
+fn a_log_is_followed_through_lost_connections_until_the_task_ends() {
+    let farm = Farm::new();
+    let frame = |line: serde_json::Value| format!("id: {}\ndata: {line}\n\n", line["n"]);
+    let first = frame(line(1, "step", "info", "prepare"));
+    let rest = format!("{first}{}event: end\ndata:\n\n", frame(line(2, "end", "info", "done")));
+    let path = format!("GET /api/v2/tasks/{TASK}/log");
+    farm.on_text(&path, 200, "text/event-stream", &first).on_text(&path, 200, "text/event-stream", &rest);
+    assert_snapshot!(grove(&farm, &["task", "log", "-f", TASK, "-o", "json"]), @r#"
+    {"n":1,"at":"2026-01-31T12:00:00.123Z","kind":"step","level":"info","text":"prepare"}
+    {"n":2,"at":"2026-01-31T12:00:00.123Z","kind":"end","level":"info","text":"done"}
+    "#);
+    assert_snapshot!(calls(&farm), @"
+    GET /api/v2/tasks/01900000-0000-7000-8000-00000000000a/log?after=0
+    GET /api/v2/tasks/01900000-0000-7000-8000-00000000000a/log?after=1
+    ");
 }

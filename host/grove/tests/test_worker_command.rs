@@ -1,7 +1,9 @@
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use crate::kit::{BOARD, Farm, Home, ago, calls, grove, help, items, problem, told, worker};
+use crate::kit::{
+    BOARD, DIGEST, Farm, Home, NEWER, ago, calls, grove, help, items, plugin, problem, told, worker,
+};
 
 const AT_BOARD: &str = "/api/v2/workers/01900000-0000-7000-8000-000000000001";
 
@@ -105,18 +107,20 @@ fn help_says() {
     assert_snapshot!(help(&["worker", "edit"]), @"
     Change the admin's part: no state changes
 
-    Usage: grove worker edit [OPTIONS] <--cap <KEY=VALUE>|--no-cap <KEY>|--host <HOST>|--notes <TEXT>> <WORKER>
+    Usage: grove worker edit [OPTIONS] <--cap <KEY=VALUE>|--no-cap <KEY>|--host <HOST>|--notes <TEXT>|--driver-version <VERSION>> <WORKER>
 
     Arguments:
       <WORKER>  UUID of the worker [env: GROVE_WORKER]
 
     Options:
-          --cap <KEY=VALUE>  Set a capability: it wins over what the board says of itself
-          --no-cap <KEY>     Take back a capability that was set so
-          --host <HOST>      Where it stands; empty = nowhere
-          --notes <TEXT>     Remarks; empty = none
-      -h, --help             Print help
-      -V, --version          Print version
+          --cap <KEY=VALUE>           Set a capability: it wins over what the board says of itself
+          --no-cap <KEY>              Take back a capability that was set so
+          --host <HOST>               Where it stands; empty = nowhere
+          --notes <TEXT>              Remarks; empty = none
+          --driver-version <VERSION>  Pin it to a version of its driver: a digest, 6 characters or more
+                                      of that, or a number; empty = whichever is active
+      -h, --help                      Print help
+      -V, --version                   Print version
 
     Global options:
           --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
@@ -402,13 +406,68 @@ fn edit_changes_what_is_named() {
 }
 
 #[test]
+fn edit_pins_to_a_version() {
+    let farm = Farm::new();
+    farm.on(&format!("GET {AT_BOARD}"), 200, worker("idle")).on("GET /api/v2/plugins/ssh", 200, plugin()).on(
+        &format!("PATCH {AT_BOARD}"),
+        200,
+        worker("idle"),
+    );
+    let pin = |version: &str| grove(&farm, &["worker", "edit", BOARD, "--driver-version", version]);
+    for version in ["0.1.0", "fedcba", NEWER, ""] {
+        assert_eq!(pin(version), format!("worker {BOARD} is in idle\n"));
+    }
+    assert_snapshot!(calls(&farm), @r#"
+    GET /api/v2/workers/01900000-0000-7000-8000-000000000001
+    GET /api/v2/plugins/ssh
+    PATCH /api/v2/workers/01900000-0000-7000-8000-000000000001 {"driver_version":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}
+    GET /api/v2/workers/01900000-0000-7000-8000-000000000001
+    GET /api/v2/plugins/ssh
+    PATCH /api/v2/workers/01900000-0000-7000-8000-000000000001 {"driver_version":"fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"}
+    PATCH /api/v2/workers/01900000-0000-7000-8000-000000000001 {"driver_version":"fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"}
+    PATCH /api/v2/workers/01900000-0000-7000-8000-000000000001 {"driver_version":null}
+    "#);
+    assert_snapshot!(pin("7.0.0"), @r#"
+    --- stderr
+    error: driver ssh has no version "7.0.0"
+    hint: it has 0.2.0 (fedcba987654), 0.1.0 (0123456789ab)
+    --- exit status: 1
+    "#);
+    assert_snapshot!(pin(" "), @"
+    --- stderr
+    error: a version is named by its digest, the first 6 characters of that or more, or its number
+    --- exit status: 1
+    ");
+    let mut twice = plugin();
+    twice["versions"][1]["version"] = "0.2.0".into();
+    let farm = Farm::new();
+    farm.on(&format!("GET {AT_BOARD}"), 200, worker("idle")).on("GET /api/v2/plugins/ssh", 200, twice);
+    assert_snapshot!(grove(&farm, &["worker", "edit", BOARD, "--driver-version", "0.2.0"]), @r#"
+    --- stderr
+    error: "0.2.0" names more than one version of driver ssh
+    hint: it has 0.2.0 (fedcba987654), 0.2.0 (0123456789ab)
+    --- exit status: 1
+    "#);
+}
+
+#[test]
+fn show_a_pinned_one() {
+    let farm = Farm::new();
+    let mut pinned = worker("idle");
+    pinned["driver_version"] = DIGEST.into();
+    farm.on(&format!("GET {AT_BOARD}"), 200, pinned);
+    let text = grove(&farm, &["worker", "show", BOARD]);
+    assert!(text.contains("  pinned to     0123456789ab\n"), "{text}");
+}
+
+#[test]
 fn edit_needs_a_change() {
     assert_snapshot!(grove(&Farm::new(), &["worker", "edit", BOARD]), @"
     --- stderr
     error: the following required arguments were not provided:
-      <--cap <KEY=VALUE>|--no-cap <KEY>|--host <HOST>|--notes <TEXT>>
+      <--cap <KEY=VALUE>|--no-cap <KEY>|--host <HOST>|--notes <TEXT>|--driver-version <VERSION>>
 
-    Usage: grove worker edit --server <URL> <--cap <KEY=VALUE>|--no-cap <KEY>|--host <HOST>|--notes <TEXT>> <WORKER>
+    Usage: grove worker edit --server <URL> <--cap <KEY=VALUE>|--no-cap <KEY>|--host <HOST>|--notes <TEXT>|--driver-version <VERSION>> <WORKER>
 
     For more information, try '--help'.
     --- exit status: 2

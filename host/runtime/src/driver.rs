@@ -20,7 +20,7 @@ use crate::error::{CallError, Cause, Failure, FailureKind};
 use crate::grants::Effective;
 use crate::guest_log::cut;
 use crate::guests::confined;
-use crate::host::{SecretHost, SshHost, TaskHost};
+use crate::host::{SecretHost, SshHost, StorageHost, TaskHost};
 use crate::limits::{CallLimits, MAX_TEXT, cause_of};
 use crate::manifest::Manifest;
 use crate::pure::{error, running_time};
@@ -41,6 +41,8 @@ pub struct CallContext {
     pub ssh: Option<Arc<dyn SshHost>>,
     /// Secrets; asked only for granted names.
     pub secrets: Arc<dyn SecretHost>,
+    /// Artifacts; asked only for groups that were granted.
+    pub storage: Option<Arc<dyn StorageHost>>,
     /// Which task this is, for the controller's own log.
     pub label: String,
 }

@@ -11,13 +11,13 @@ use wasmtime::{Engine, Store};
 use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::bindings::driver::grove::plugin::{log, secrets, ssh, task, types};
+use crate::bindings::driver::grove::plugin::{log, secrets, ssh, storage, task, types};
 use crate::driver::CallContext;
 use crate::engine::Identity;
 use crate::error::Cause;
 use crate::grants::Effective;
 use crate::guest_log::{GuestLog, Lines, cut};
-use crate::host::{Level, SshError, SshTarget};
+use crate::host::{Level, SshError, SshTarget, StorageError, StorageHost};
 use crate::limits::{HANDLES, Meter, Metered, Stop, confine};
 
 /// Longest step name or progress note that is passed on, in bytes.
@@ -28,6 +28,11 @@ const MAX_STEPS: u32 = 200;
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 /// Longest command or transfer, whatever the driver asks for.
 const MAX_SSH: Duration = Duration::from_secs(3600);
+
+/// Most bytes of an artifact in one answer.
+const MAX_READ: u32 = 1 << 20;
+/// Longest wait for them.
+const MAX_STORAGE: Duration = Duration::from_secs(60);
 
 /// Data of a driver's store.
 pub(crate) struct DriverStore {
@@ -109,6 +114,15 @@ impl DriverStore {
             config.ok_or_else(|| ssh::SshError::Denied("this call is not about a worker".to_owned()))?;
         Ok((host, SshTarget::from_config(config).map_err(ssh::SshError::Denied)?))
     }
+
+    fn storage(&self, group: &str) -> Result<Arc<dyn StorageHost>, storage::StorageError> {
+        if !self.effective.allows_storage(group) {
+            let group = cut(group, MAX_NOTE);
+            return Err(storage::StorageError::Denied(format!("the group `{group}` is not granted")));
+        }
+        let host = self.context.storage.clone();
+        host.ok_or_else(|| storage::StorageError::Denied("this controller offers no storage here".to_owned()))
+    }
 }
 
 impl Metered for DriverStore {
@@ -151,6 +165,7 @@ pub(crate) fn driver_linker(engine: &Engine) -> wasmtime::Result<Linker<DriverSt
     task::add_to_linker::<_, HasSelf<DriverStore>>(&mut linker, |store| store)?;
     ssh::add_to_linker::<_, HasSelf<DriverStore>>(&mut linker, |store| store)?;
     secrets::add_to_linker::<_, HasSelf<DriverStore>>(&mut linker, |store| store)?;
+    storage::add_to_linker::<_, HasSelf<DriverStore>>(&mut linker, |store| store)?;
     Ok(linker)
 }
 
@@ -272,6 +287,60 @@ impl secrets::Host for DriverStore {
             return Ok(None);
         }
         Ok(self.context.secrets.get(&name).await)
+    }
+}
+
+impl storage::Host for DriverStore {
+    async fn stat(
+        &mut self,
+        group: String,
+        key: String,
+    ) -> wasmtime::Result<Result<storage::Info, storage::StorageError>> {
+        let host = match self.storage(&group) {
+            Ok(host) => host,
+            Err(denied) => return Ok(Err(denied)),
+        };
+        let found = timely(host.stat(&group, &key)).await;
+        Ok(found.map(|info| storage::Info { size: info.size, sha256: info.sha256 }))
+    }
+
+    async fn read(
+        &mut self,
+        group: String,
+        key: String,
+        sha256: String,
+        offset: u64,
+        max: u32,
+    ) -> wasmtime::Result<Result<Vec<u8>, storage::StorageError>> {
+        let host = match self.storage(&group) {
+            Ok(host) => host,
+            Err(denied) => return Ok(Err(denied)),
+        };
+        let most = max.min(MAX_READ);
+        let read = timely(host.read(&group, &key, &sha256, offset..offset.saturating_add(most.into()))).await;
+        // Whatever the host says, the guest gets no more than it asked for.
+        Ok(read.map(|mut bytes| {
+            bytes.truncate(most as usize);
+            bytes
+        }))
+    }
+}
+
+/// Also of a host that never answers.
+async fn timely<T>(work: impl Future<Output = Result<T, StorageError>>) -> Result<T, storage::StorageError> {
+    match tokio::time::timeout(MAX_STORAGE, work).await {
+        Ok(done) => done.map_err(Into::into),
+        Err(_) => Err(storage::StorageError::Unavailable("the storage did not answer in time".to_owned())),
+    }
+}
+
+impl From<StorageError> for storage::StorageError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::NotFound => storage::StorageError::NotFound,
+            StorageError::Changed => storage::StorageError::Changed,
+            StorageError::Unavailable(text) => storage::StorageError::Unavailable(text),
+        }
     }
 }
 

@@ -14,6 +14,9 @@ pub const DEFAULT_MEMORY_MIB: u32 = 64;
 /// Longest running time of one call in milliseconds, for a plugin that does not say or was not allowed more.
 pub const DEFAULT_CALL_MS: u64 = 60_000;
 
+/// Stands for every cache group.
+const ANY_GROUP: &str = "*";
+
 /// What the admin allows a plugin.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -24,6 +27,8 @@ pub struct Grants {
     pub serial: Vec<String>,
     /// Names of secrets.
     pub secrets: Vec<String>,
+    /// Cache groups whose artifacts it may read; `*` = all.
+    pub storage: Vec<String>,
     /// TCP peers.
     pub tcp: Vec<TcpRule>,
     /// Most memory of one instance in MiB; [`DEFAULT_MEMORY_MIB`] if left out.
@@ -40,6 +45,7 @@ impl Grants {
             ssh: wants.ssh,
             serial: wants.serial.clone(),
             secrets: wants.secrets.clone(),
+            storage: wants.storage.clone(),
             tcp: wants.tcp.clone(),
             memory_mib: wants.memory_mib,
             call_ms: wants.call_ms,
@@ -56,6 +62,8 @@ pub struct Effective {
     pub serial: BTreeSet<String>,
     /// Secrets it may read.
     pub secrets: BTreeSet<String>,
+    /// Cache groups whose artifacts it may read; `*` = all. See [`Effective::allows_storage`].
+    pub storage: BTreeSet<String>,
     /// Most memory of one instance in bytes.
     pub memory: usize,
     /// Longest running time of one call in milliseconds.
@@ -79,11 +87,17 @@ impl Effective {
             ssh: wants.ssh && grants.ssh,
             serial: both(&wants.serial, &grants.serial),
             secrets: both(&wants.secrets, &grants.secrets),
+            storage: groups(&wants.storage, &grants.storage),
             memory: (mib as usize) << 20,
             call_ms: wants.call_ms.unwrap_or(DEFAULT_CALL_MS).min(grants.call_ms.unwrap_or(DEFAULT_CALL_MS)),
             wanted_tcp: wants.tcp.clone(),
             granted_tcp: grants.tcp.clone(),
         }
+    }
+
+    /// Whether artifacts of this cache group may be read.
+    pub fn allows_storage(&self, group: &str) -> bool {
+        self.storage.contains(ANY_GROUP) || self.storage.contains(group)
     }
 
     /// Whether any TCP peer at all may be reachable.
@@ -109,6 +123,8 @@ impl Effective {
             (Kind::Driver, "grove:plugin/ssh") => Err(Refusal::NotGranted("ssh = true")),
             (Kind::Driver, "grove:plugin/secrets") if !self.secrets.is_empty() => Ok(()),
             (Kind::Driver, "grove:plugin/secrets") => Err(Refusal::NotGranted("secrets = [\"NAME\"]")),
+            (Kind::Driver, "grove:plugin/storage") if !self.storage.is_empty() => Ok(()),
+            (Kind::Driver, "grove:plugin/storage") => Err(Refusal::NotGranted("storage = [\"GROUP\"]")),
             (Kind::Driver, "grove:plugin/serial") => Err(Refusal::NotOffered),
             (Kind::Driver, other) if other.starts_with("wasi:http/") => Err(Refusal::NotOffered),
             (
@@ -135,6 +151,21 @@ impl Effective {
             (Kind::Driver, _) => Err(Refusal::Unknown),
         }
     }
+}
+
+/// Cache groups that are wanted and granted.
+fn groups(wanted: &[String], granted: &[String]) -> BTreeSet<String> {
+    let is_any = |groups: &[String]| groups.iter().any(|group| group == ANY_GROUP);
+    let (any_wanted, any_granted) = (is_any(wanted), is_any(granted));
+    let mut both: BTreeSet<String> =
+        wanted.iter().filter(|group| any_granted || granted.contains(group)).cloned().collect();
+    if any_wanted {
+        both.extend(granted.iter().cloned());
+    }
+    if !(any_wanted && any_granted) {
+        both.remove(ANY_GROUP);
+    }
+    both
 }
 
 /// Why an import is refused.
@@ -213,6 +244,28 @@ mod tests {
     }
 
     #[test]
+    fn a_star_stands_for_every_group_of_the_other_side() {
+        let of = |wanted: &str, granted: &[&str]| {
+            let grants = Grants {
+                storage: granted.iter().map(|group| (*group).to_owned()).collect(),
+                ..Grants::default()
+            };
+            Effective::of(&manifest(&format!("storage = {wanted}")), &grants)
+        };
+        let one = of("['rpi4', 'mine']", &["rpi4", "other"]);
+        assert_eq!(
+            ["rpi4", "mine", "other", "*"].map(|group| one.allows_storage(group)),
+            [true, false, false, false]
+        );
+        let granted = of("['*']", &["rpi4"]);
+        assert_eq!(["rpi4", "mine", "*"].map(|group| granted.allows_storage(group)), [true, false, false]);
+        let wanted = of("['rpi4']", &["*"]);
+        assert_eq!(["rpi4", "mine", "*"].map(|group| wanted.allows_storage(group)), [true, false, false]);
+        assert!(of("['*']", &["*"]).allows_storage("any"));
+        assert!(of("['*']", &[]).storage.is_empty() && of("[]", &["*"]).storage.is_empty());
+    }
+
+    #[test]
     fn imports_are_admitted_by_kind_and_grant() {
         let nothing = Effective::of(&manifest(""), &Grants::default());
         let ok = |kind, import| nothing.admits(kind, import).is_ok();
@@ -224,6 +277,7 @@ mod tests {
         for (import, refusal) in [
             ("grove:plugin/ssh@0.1.0", Refusal::NotGranted("ssh = true")),
             ("grove:plugin/serial@0.1.0", Refusal::NotOffered),
+            ("grove:plugin/storage@0.1.0", Refusal::NotGranted("storage = [\"GROUP\"]")),
             ("wasi:http/outgoing-handler@0.2.0", Refusal::NotOffered),
             ("wasi:sockets/tcp@0.2.9", Refusal::NotGranted("tcp = [\"ADDRESS/PREFIX:PORT\"]")),
             ("evil:thing/it", Refusal::Unknown),

@@ -3,6 +3,7 @@
 //! The futures are polled on the guests' threads and are dropped when the call is cancelled, wherever they are: they
 //! must never block a thread and must clean up in `Drop`.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -111,6 +112,44 @@ pub trait SshHost: Send + Sync {
 pub trait SecretHost: Send + Sync {
     /// The secret, if there is one of that name.
     fn get<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Option<String>>;
+}
+
+/// An artifact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredInfo {
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 in hexadecimal.
+    pub sha256: String,
+}
+
+/// Why an artifact could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StorageError {
+    /// There is none of that group and key.
+    #[error("there is no such artifact")]
+    NotFound,
+    /// It is another one than was asked for.
+    #[error("another artifact took its place")]
+    Changed,
+    /// Not now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Artifacts by cache group and key. Asked only for groups that are granted.
+pub trait StorageHost: Send + Sync {
+    /// What it is.
+    fn stat<'a>(&'a self, group: &'a str, key: &'a str) -> BoxFuture<'a, Result<StoredInfo, StorageError>>;
+
+    /// These bytes of it, as far as it has them, if it is still the one of that digest.
+    fn read<'a>(
+        &'a self,
+        group: &'a str,
+        key: &'a str,
+        sha256: &'a str,
+        range: Range<u64>,
+    ) -> BoxFuture<'a, Result<Vec<u8>, StorageError>>;
 }
 
 /// A controller without secrets.

@@ -46,7 +46,10 @@ pub use driver::{
 pub use engine::{Plugin, Runtime, Settings};
 pub use error::{CallError, Cause, Failure, FailureKind, LoadError, StartError};
 pub use grants::{DEFAULT_CALL_MS, DEFAULT_MEMORY_MIB, Effective, Grants, Refusal};
-pub use host::{Level, LogSink, NoSecrets, SecretHost, SshError, SshHost, SshOutput, SshTarget, TaskHost};
+pub use host::{
+    Level, LogSink, NoSecrets, SecretHost, SshError, SshHost, SshOutput, SshTarget, StorageError,
+    StorageHost, StoredInfo, TaskHost,
+};
 pub use inspector::{Finding, InspectorPlugin, InspectorSession, Registration, WorkerView};
 pub use limits::CallLimits;
 pub use manifest::{Kind, MAX_MANIFEST, Manifest, ManifestError, WORLD, Wants};

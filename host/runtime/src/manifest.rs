@@ -66,6 +66,9 @@ pub struct Wants {
     /// Names of secrets.
     #[serde(default)]
     pub secrets: Vec<String>,
+    /// Cache groups whose artifacts it may read; `*` = whichever are granted.
+    #[serde(default)]
+    pub storage: Vec<String>,
     /// TCP peers.
     #[serde(default)]
     pub tcp: Vec<TcpRule>,
@@ -162,6 +165,7 @@ impl Manifest {
                 ("wants.ssh", wants.ssh),
                 ("wants.serial", !wants.serial.is_empty()),
                 ("wants.secrets", !wants.secrets.is_empty()),
+                ("wants.storage", !wants.storage.is_empty()),
                 ("wants.tcp", !wants.tcp.is_empty()),
             ] {
                 if wanted {

@@ -5,6 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
 use grove_domain::change::{Batch, Loaded};
+use grove_domain::instance::Instance;
 
 use crate::error::{CommitError, StoreError};
 use crate::transfer::{Replaced, Replacement};
@@ -21,7 +22,7 @@ pub(crate) type Done = Box<dyn FnOnce(Result<(), CommitError>) + Send>;
 /// One thing for the writer to do.
 pub(crate) enum Work {
     Commit(Batch, Done),
-    Load(Box<dyn FnOnce(Result<Loaded, StoreError>) + Send>),
+    Load(Option<Instance>, Box<dyn FnOnce(Result<Loaded, StoreError>) + Send>),
     Prune(Retention, Box<dyn FnOnce(Result<Pruned, StoreError>) + Send>),
     Replace(Replacement, Box<dyn FnOnce(Result<Replaced, StoreError>) + Send>),
 }
@@ -30,7 +31,7 @@ impl Work {
     fn rows(&self) -> usize {
         match self {
             Self::Commit(batch, _) => batch.changes.len() + batch.events.len(),
-            Self::Load(_) | Self::Prune(..) | Self::Replace(..) => 1,
+            Self::Load(..) | Self::Prune(..) | Self::Replace(..) => 1,
         }
     }
 
@@ -38,7 +39,7 @@ impl Work {
     pub(crate) fn refuse(self) {
         match self {
             Self::Commit(_, done) => done(Err(StoreError::Closed.into())),
-            Self::Load(done) => done(Err(StoreError::Closed)),
+            Self::Load(_, done) => done(Err(StoreError::Closed)),
             Self::Prune(_, done) => done(Err(StoreError::Closed)),
             Self::Replace(_, done) => done(Err(StoreError::Closed)),
         }

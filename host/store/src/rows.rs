@@ -1,12 +1,17 @@
 //! Entities as rows. Each table has one list of columns; its entity is bound and read in that order.
 
 mod event;
+mod farm;
 mod plugin;
 mod request;
 mod task;
 mod worker;
 
 pub(crate) use event::{INSERT_EVENT, event, put_event};
+pub(crate) use farm::{
+    SELECT_INSTANCES, SELECT_LIMITS, SELECT_MODE, insert_instance, instance, limit, mode, put_instance,
+    put_limit, put_mode,
+};
 pub(crate) use plugin::{INSERT_VERSION, SELECT_VERSIONS, Sha, plugin, put_plugin, put_version, version};
 pub(crate) use request::{put_request, request};
 pub(crate) use task::{put_task, task};
@@ -14,7 +19,7 @@ pub(crate) use worker::{put_worker, worker};
 
 use std::sync::LazyLock;
 
-use grove_domain::id::{TaskId, Uuid, WorkerId};
+use grove_domain::id::{InstanceId, TaskId, Uuid, WorkerId};
 use grove_domain::moment::Timestamp;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Value, ValueRef};
 use rusqlite::{Row, Statement, ToSql};
@@ -223,6 +228,12 @@ pub(crate) struct Id(pub(crate) Uuid);
 
 impl From<WorkerId> for Id {
     fn from(id: WorkerId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<InstanceId> for Id {
+    fn from(id: InstanceId) -> Self {
         Self(id.0)
     }
 }

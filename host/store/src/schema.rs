@@ -13,7 +13,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION: i32 = 0x4772_6f76;
 
 /// `MIGRATIONS[n]` leads from schema n to n + 1. Released entries never change.
-const MIGRATIONS: &[&str] = &[FIRST, PLUGINS];
+const MIGRATIONS: &[&str] = &[FIRST, PLUGINS, TASKS];
 
 /// The schema that this version writes.
 pub(crate) fn newest() -> u32 {
@@ -240,4 +240,67 @@ WHEN EXISTS (SELECT 1 FROM workers WHERE driver = OLD.name AND driver_version = 
 BEGIN
     SELECT RAISE(ABORT, 'CHECK constraint failed: pinned_version_stays');
 END;
+";
+
+const TASKS: &str = "
+ALTER TABLE farm ADD COLUMN mode TEXT NOT NULL DEFAULT 'normal'
+    CONSTRAINT farm_mode CHECK (mode IN ('normal', 'maintenance'));
+ALTER TABLE farm ADD COLUMN mode_since TEXT;
+ALTER TABLE farm ADD COLUMN mode_reason TEXT
+    CONSTRAINT maintenance_has_reason CHECK ((mode = 'maintenance') = (mode_reason IS NOT NULL));
+ALTER TABLE farm ADD COLUMN mode_until TEXT;
+ALTER TABLE farm ADD COLUMN mode_revision INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE tasks ADD COLUMN host TEXT;
+ALTER TABLE tasks ADD COLUMN instance BLOB CONSTRAINT task_instance CHECK (length(instance) = 16);
+ALTER TABLE tasks ADD COLUMN log TEXT NOT NULL DEFAULT '[]'; -- JSON
+CREATE INDEX running_tasks ON tasks (driver, host) WHERE phase = 'running';
+
+CREATE TABLE limits (
+    value    INTEGER, -- null = any number, 0 = nothing starts
+    revision INTEGER NOT NULL,
+    scope    TEXT NOT NULL,
+    name     TEXT NOT NULL,
+
+    PRIMARY KEY (scope, name),
+    CONSTRAINT limit_scope CHECK (scope IN ('farm', 'driver', 'host')),
+    CONSTRAINT one_limit_of_the_farm CHECK (scope <> 'farm' OR name = ''),
+    CONSTRAINT limit_counts CHECK (revision >= 1 AND value BETWEEN 0 AND 4294967295)
+) STRICT, WITHOUT ROWID;
+
+-- A task that starts is counted where it is written.
+CREATE TRIGGER inserted_task_within_limits BEFORE INSERT ON tasks
+WHEN NEW.phase = 'running' AND EXISTS (SELECT 1 FROM limits WHERE value IS NOT NULL AND CASE scope
+    WHEN 'farm' THEN (SELECT count(*) FROM tasks WHERE phase = 'running') >= value
+    WHEN 'driver' THEN NEW.driver = name
+        AND (SELECT count(*) FROM tasks WHERE phase = 'running' AND driver = name) >= value
+    ELSE NEW.host = name AND (SELECT count(*) FROM tasks WHERE phase = 'running' AND host = name) >= value END)
+BEGIN
+    SELECT RAISE(ABORT, 'CHECK constraint failed: running_tasks_within_limits');
+END;
+CREATE TRIGGER started_task_within_limits BEFORE UPDATE OF phase ON tasks
+WHEN NEW.phase = 'running' AND OLD.phase <> 'running'
+    AND EXISTS (SELECT 1 FROM limits WHERE value IS NOT NULL AND CASE scope
+    WHEN 'farm' THEN (SELECT count(*) FROM tasks WHERE phase = 'running') >= value
+    WHEN 'driver' THEN NEW.driver = name
+        AND (SELECT count(*) FROM tasks WHERE phase = 'running' AND driver = name) >= value
+    ELSE NEW.host = name AND (SELECT count(*) FROM tasks WHERE phase = 'running' AND host = name) >= value END)
+BEGIN
+    SELECT RAISE(ABORT, 'CHECK constraint failed: running_tasks_within_limits');
+END;
+CREATE TRIGGER ended_task_stays BEFORE UPDATE ON tasks WHEN OLD.ended IS NOT NULL
+BEGIN
+    SELECT RAISE(ABORT, 'CHECK constraint failed: ended_task_stays');
+END;
+
+CREATE TABLE instances (
+    id          BLOB PRIMARY KEY,
+    incarnation INTEGER NOT NULL UNIQUE,
+    started     TEXT NOT NULL,
+    heartbeat   TEXT NOT NULL,
+    ended       TEXT,
+
+    CONSTRAINT instance_id CHECK (length(id) = 16),
+    CONSTRAINT instance_counts CHECK (incarnation >= 1)
+) STRICT, WITHOUT ROWID;
 ";

@@ -9,6 +9,7 @@ use grove_domain::change::{Batch, Loaded};
 use grove_domain::event::Event;
 use grove_domain::history::{EventQuery, TaskQuery};
 use grove_domain::id::TaskId;
+use grove_domain::instance::Instance;
 use grove_domain::moment::Timestamp;
 use grove_domain::task::Task;
 use tokio::sync::oneshot;
@@ -60,7 +61,17 @@ impl Store {
     /// # Errors
     /// The store cannot be read, or not written.
     pub fn load(&self) -> Result<Loaded, StoreError> {
-        self.ask(Work::Load)
+        self.ask(|done| Work::Load(None, done))
+    }
+
+    /// [`Self::load`] for an instance of the controller: one that the store does not know becomes the newest, and is
+    /// given its incarnation. When a newer one took over from it, the answer says only that: nothing is loaded, no epoch
+    /// begins, and the newer one goes on undisturbed.
+    ///
+    /// # Errors
+    /// The store cannot be read, or not written.
+    pub fn load_as(&self, instance: Instance) -> Result<Loaded, StoreError> {
+        self.ask(|done| Work::Load(Some(instance), done))
     }
 
     /// Queues a batch; batches are stored in the order of these calls. `done` runs on the writer's thread, after the

@@ -1,7 +1,7 @@
 //! A farm as a file that is read and written from front to end: JSON lines, which a newer version reads, too.
 //!
 //! ```text
-//! header      {"grove_export":1,"schema":2,"created":"…","version":"…","epoch":7}
+//! header      {"grove_export":1,"schema":3,"created":"…","version":"…","epoch":7}
 //! rows        {"table":"workers","row":{"id":"0190…","state":"idle",…}}
 //! components  {"component":"<sha256>","piece":0,"last":true,"data":"<base64>"}
 //! trailer     {"end":true,"rows":{"workers":3,…},"components":1,"sha256":"<of everything before this line>"}
@@ -52,7 +52,7 @@ const PIECE: usize = 1 << 20;
 /// Tables that tell who runs on this store; they are no part of the farm, and neither leave it nor enter it.
 const OF_THE_PROCESS: [&str; 1] = ["instances"];
 /// The table with one row that tells of the store itself. Of it only the highest numbers ever given are taken in
-/// (columns `last_…`), and only where they are higher.
+/// (columns `last_…`), and only where they are higher; its mode is maintenance after an import.
 const FARM: &str = "farm";
 
 /// Where components are kept.

@@ -9,11 +9,18 @@ pub use history::{Pruned, Retention};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use grove_domain::change::{Batch, Loaded};
+use grove_domain::instance::Instance;
 use rusqlite::Connection;
 
 use crate::error::{CommitError, StoreError};
 use crate::queue::{Done, Queue, Work};
-use crate::rows::{self, Count, PLUGINS, REQUESTS, SELECT_VERSIONS, TASKS, WORKERS};
+use crate::rows::{
+    self, Count, PLUGINS, REQUESTS, SELECT_INSTANCES, SELECT_LIMITS, SELECT_MODE, SELECT_VERSIONS, TASKS,
+    WORKERS,
+};
+
+/// Instances that are remembered.
+const INSTANCES: u64 = 100;
 
 /// Owns the only connection that writes.
 pub(crate) struct Writer {
@@ -46,9 +53,9 @@ impl Writer {
             for work in waiting {
                 match work {
                     Work::Commit(batch, done) => group.push((batch, done)),
-                    Work::Load(done) => {
+                    Work::Load(instance, done) => {
                         self.commit(std::mem::take(&mut group));
-                        let loaded = self.load();
+                        let loaded = self.load(instance);
                         tell(|| done(loaded));
                     }
                     Work::Prune(retention, done) => {
@@ -104,10 +111,19 @@ impl Writer {
         }
     }
 
-    /// Begins a new epoch with everything that is stored.
-    fn load(&mut self) -> Result<Loaded, StoreError> {
+    /// Begins a new epoch with everything that is stored; not for an instance that a newer one took over from.
+    fn load(&mut self, instance: Option<Instance>) -> Result<Loaded, StoreError> {
+        if let Some(instance) = instance
+            && let Some(newer) = newer(&self.connection, instance)?
+        {
+            return Ok(Loaded { superseded_by: Some(newer), ..Loaded::default() });
+        }
         self.void = Some("the store could not be loaded".to_owned());
         let connection = &self.connection;
+        let beginning = connection.unchecked_transaction()?;
+        if let Some(instance) = instance {
+            remember(connection, instance)?;
+        }
         let stopped: bool = connection.query_row("SELECT stopped FROM farm", [], |row| row.get(0))?;
         let numbers = "UPDATE farm SET epoch = epoch + 1, stopped = 0
             RETURNING epoch, last_request, last_place, last_event";
@@ -115,8 +131,12 @@ impl Writer {
             let number = |column| row.get::<_, Count>(column).map(|count| count.0);
             Ok((number(0)?, Last { request: number(1)?, place: number(2)?, event: number(3)? }))
         })?;
+        beginning.commit()?;
         let last_event = "SELECT coalesce(max(seq), 0) FROM events";
         last.event = last.event.max(connection.query_row(last_event, [], |row| row.get::<_, Count>(0))?.0);
+        let limits = all(connection, SELECT_LIMITS, rows::limit)?;
+        let instances = all(connection, SELECT_INSTANCES, rows::instance)?;
+        let mode = all(connection, SELECT_MODE, rows::mode)?.pop().unwrap_or_default();
         let workers = all(connection, &format!("{} ORDER BY id", WORKERS.select()), rows::worker)?;
         let requests = all(connection, &format!("{} ORDER BY id", REQUESTS.select()), rows::request)?;
         let live = format!("{} WHERE ended IS NULL ORDER BY id", TASKS.select());
@@ -137,6 +157,10 @@ impl Writer {
             live_tasks,
             plugins,
             plugin_versions,
+            limits,
+            mode,
+            instances,
+            superseded_by: None,
             stopped,
             last_request: last.request,
             last_place: last.place,
@@ -150,6 +174,28 @@ impl Writer {
             tracing::warn!(%error, "the store was not left clean; it is checked at the next start");
         }
     }
+}
+
+/// An instance that started after this one, if there is one.
+fn newer(connection: &Connection, instance: Instance) -> Result<Option<Instance>, StoreError> {
+    let known = all(connection, SELECT_INSTANCES, rows::instance)?;
+    let own = known.iter().find(|known| known.id == instance.id).map(|own| own.incarnation);
+    Ok(known.last().filter(|last| own.is_some_and(|own| own < last.incarnation)).copied())
+}
+
+/// A new instance is the newest; one that is known already lives on.
+fn remember(connection: &Connection, instance: Instance) -> Result<(), StoreError> {
+    let known = all(connection, SELECT_INSTANCES, rows::instance)?;
+    if let Some(own) = known.iter().find(|known| known.id == instance.id) {
+        let own = Instance { heartbeat: instance.heartbeat, ended: None, ..*own };
+        rows::put_instance(connection, &own)?;
+        return Ok(());
+    }
+    let incarnation = known.last().map_or(0, |last| last.incarnation) + 1;
+    rows::insert_instance(connection, &Instance { incarnation, ..instance })?;
+    let oldest = Count(incarnation.saturating_sub(INSTANCES));
+    connection.execute("DELETE FROM instances WHERE incarnation <= ?", [oldest])?;
+    Ok(())
 }
 
 /// Every row of a query as an entity.

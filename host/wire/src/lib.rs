@@ -11,9 +11,11 @@ pub mod page;
 pub mod problem;
 pub mod span;
 
+pub mod artifact;
 pub mod event;
 pub mod farm;
 pub mod job;
+pub mod log;
 pub mod plugin;
 pub mod request;
 pub mod service;

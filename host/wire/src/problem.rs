@@ -137,6 +137,20 @@ codes! {
     PluginVersionNotFound = "plugin_version_not_found", 404, "No such version of the plugin", "Look at the plugin for the versions it has, or install this one.";
     /// No service has this name.
     ServiceNotFound = "service_not_found", 404, "No such service", "List the services there are.";
+    /// No artifact has this key in this group, or nobody used it for so long that it is no longer kept.
+    ArtifactNotFound = "artifact_not_found", 404, "No such artifact", "List the artifacts there are, or bring it again.";
+    /// The owner does not belong to this group.
+    GroupDenied = "group_denied", 403, "Not your group", "Use one of your own groups, or ask the admin.";
+    /// The artifact is being brought or removed by someone else at this moment.
+    ArtifactBusy = "artifact_busy", 409, "The artifact is being changed now", "Try again in a moment.";
+    /// The artifact is larger than the farm takes.
+    ArtifactTooLarge = "artifact_too_large", 413, "Artifact too large", "Bring less, or ask the admin for a greater objects.artifact.";
+    /// The group holds as much as it may.
+    QuotaReached = "quota_reached", 429, "The group's quota is reached", "Remove artifacts of the group that are no longer needed, or ask the admin for more.";
+    /// What came is not what its digest says.
+    ArtifactDigest = "artifact_digest", 422, "The artifact came damaged", "Send it again, with the digest of what is sent.";
+    /// The artifact has no bytes there.
+    RangeNotSatisfiable = "range_not_satisfiable", 416, "Nothing in that range", "Ask for bytes that are there: Content-Range tells the size.";
     /// The plugin, or this version of it, is still needed.
     PluginInUse = "plugin_in_use", 409, "The plugin is in use", "Take away what the detail names as using it, then try again.";
     /// The worker is not in a state that allows this.
@@ -144,7 +158,7 @@ codes! {
     /// A job runs on the worker.
     WorkerRuns = "worker_runs", 409, "The worker is running a job", "Close the request, or use force.";
     /// The farm serves its users, and an import would replace everything under them; nothing was changed.
-    FarmAtWork = "farm_at_work", 409, "The farm is at work", "Say that this is meant: while_serving=true, or --while-serving on the command line.";
+    FarmAtWork = "farm_at_work", 409, "The farm is at work", "Put it into maintenance first: grove farm mode maintenance.";
     /// The request is not in a state that allows this.
     RequestState = "request_state", 409, "The request's state does not allow this", "Look at the request's state.";
     /// The request has no running job.

@@ -20,6 +20,8 @@ pub struct Config {
     introspect: Behaviour,
     /// What an introspection finds.
     pub inventory: Value,
+    /// Key of an artifact of the group `demo`, read whenever the board is prepared.
+    pub artifact: Option<String>,
     /// Where users' tunnels go.
     pub address: Address,
     /// Whom users are on the board.
@@ -173,6 +175,7 @@ impl Default for Config {
             power: quick(),
             introspect: quick(),
             inventory: json!({ "simulated": true }),
+            artifact: None,
             address: Address::default(),
             user: "boruta-user".into(),
             host_keys: Vec::new(),

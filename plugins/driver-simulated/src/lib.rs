@@ -7,8 +7,9 @@ mod behaviour;
 mod config;
 
 use config::{Call, Config};
+use grove_plugin::log;
 use grove_plugin::driver::{
-    Access, Board, Driver, Failure, Health, Introspect, Power, PowerAction, Session, export_driver, task,
+    Access, Board, Driver, Failure, Health, Introspect, Power, PowerAction, Session, export_driver, storage::Artifact, task,
 };
 
 /// The driver.
@@ -30,6 +31,9 @@ impl Driver for Simulated {
     fn prepare(board: &Board<Config>) -> Result<Access, Failure> {
         task::step("prepare")?;
         behaviour::act(board, Call::Prepare)?;
+        if let Some(key) = &board.config.artifact {
+            flash(key)?;
+        }
         Ok(access(board))
     }
 
@@ -63,6 +67,19 @@ impl Introspect for Simulated {
         behaviour::act(board, Call::Introspect)?;
         Ok(board.config.inventory.to_string())
     }
+}
+
+/// As a driver would that writes it to a board.
+fn flash(key: &str) -> Result<(), Failure> {
+    task::step("flash")?;
+    let image = Artifact::find("demo", key)?;
+    let mut bytes = 0;
+    image.for_each_piece(|piece| {
+        bytes += piece.len() as u64;
+        task::progress(u8::try_from(bytes * 100 / image.size).unwrap_or(100), "flashing")
+    })?;
+    log::info(&format!("flashed {bytes} bytes, sha256 {}", image.sha256));
+    Ok(())
 }
 
 fn access(board: &Board<Config>) -> Access {

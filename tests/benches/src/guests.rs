@@ -69,6 +69,7 @@ pub(crate) fn context(limits: CallLimits) -> CallContext {
         task: Arc::new(Deaf),
         ssh: None,
         secrets: Arc::new(NoSecrets),
+        storage: None,
         label: "bench".to_owned(),
     }
 }

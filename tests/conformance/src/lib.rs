@@ -139,6 +139,7 @@ impl Recorder {
             task: self.clone(),
             ssh: None,
             secrets: Arc::new(NoSecrets),
+            storage: None,
             label: "conformance".to_owned(),
         }
     }

@@ -43,3 +43,27 @@ fn built(
         Err(error) => panic!("there is nothing to test: {error}"),
     }
 }
+
+/// A first-party plugin as it was built: the text of its manifest, and its component.
+pub fn plugin(folder: &str) -> (String, Vec<u8>) {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let bundle = built(&BUILT, bundle::BUNDLE, |project| {
+        bundle::plugins(project)?;
+        Ok(project.bundle())
+    });
+    let read = |file: String| {
+        let file = bundle.join(folder).join(file);
+        std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    };
+    (String::from_utf8(read("plugin.toml".to_owned())).unwrap(), read(format!("{folder}.wasm")))
+}
+
+/// The same component with another digest: a custom section more, which nobody reads.
+pub fn variant(component: &[u8], number: u8) -> Vec<u8> {
+    let name = b"variant";
+    let mut variant = component.to_vec();
+    variant.extend([0, name.len() as u8 + 2, name.len() as u8]);
+    variant.extend(name);
+    variant.push(number);
+    variant
+}

@@ -167,6 +167,14 @@ impl Grove {
         fs::read_dir(format!("/proc/{}/fd", process.0.id())).unwrap().count()
     }
 
+    /// Memory in use, in MB.
+    pub fn resident_mb(&self) -> f64 {
+        let process = self.process.as_ref().expect("it does not run");
+        let status = fs::read_to_string(format!("/proc/{}/status", process.0.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1e3
+    }
+
     fn log_file(&self) -> PathBuf {
         self.folder.path().join("log")
     }

@@ -62,7 +62,7 @@ pub(crate) async fn events(
 }
 
 /// Where a stream that broke was.
-fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Refuse> {
+pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Refuse> {
     let Some(value) = headers.get("last-event-id") else { return Ok(None) };
     match value.to_str().ok().and_then(|text| text.trim().parse().ok()) {
         Some(seq) => Ok(Some(seq)),
@@ -152,7 +152,7 @@ impl Stream {
                 self.catch_up().await?;
                 continue;
             }
-            let stopping = self.app.stopping.clone();
+            let stopping = self.app.stopping.token();
             let event = tokio::select! {
                 event = self.live.recv() => event,
                 () = tokio::time::sleep(KEEP_ALIVE) => return Some(Bytes::from_static(b": still here\n\n")),

@@ -48,24 +48,24 @@ pub(crate) async fn export(State(front): State<Front>, uri: Uri) -> Result<Respo
     Ok((headers, Body::from_stream(stream)).into_response())
 }
 
-/// The body is an export. Query: `dry_run`, `while_serving`.
+/// The body is an export. Query: `dry_run`.
 pub(crate) async fn import(State(front): State<Front>, request: Request) -> Result<Response, Refuse> {
     let (head, body) = request.into_parts();
     let mut query = Query::new(&head.uri);
-    let (dry_run, while_serving) = (query.flag("dry_run")?, query.flag("while_serving")?);
+    let dry_run = query.flag("dry_run")?;
     query.done()?;
     let transfer = transfer(&front)?;
     if announced(&head.headers).is_some_and(|length| length > front.limits.import) {
         return Err(too_large(front.limits.import));
     }
     if !dry_run {
-        transfer.may_import(while_serving)?;
+        transfer.may_import()?;
     }
     let place = front.imports.clone().try_acquire_owned().map_err(|_| {
         Problem::new(Code::Overloaded, "another export is being imported").hint("try again when that is done")
     })?;
     let (feeder, from) = feed();
-    let work = transfer.import(from, while_serving, dry_run);
+    let work = transfer.import(from, dry_run);
     // What was read to its end is carried out, whoever waits.
     let work = tokio::spawn(async move {
         let _place = place;

@@ -1,10 +1,12 @@
 //! Our own API: resources, problems that say what to do next, ETags, cursors, long polls, events.
 
+pub(crate) mod artifacts;
 pub(crate) mod events;
 pub(crate) mod farm;
 pub(crate) mod idempotency;
 pub(crate) mod input;
 pub(crate) mod jobs;
+pub(crate) mod logs;
 pub(crate) mod plugins;
 pub(crate) mod refuse;
 pub(crate) mod requests;

@@ -161,7 +161,7 @@ impl<'a> Asked<'a> {
                 }
             }
             PluginRefused::Ambiguous => {
-                let detail = format!("{name} has more than one version {version:?}");
+                let detail = format!("{version:?} names more than one version of {name}");
                 let problem = Problem::new(Code::PluginVersionAmbiguous, detail).field(field);
                 match self.versions() {
                     Some(versions) => problem.hint(format!("say more of the digest: it has {versions}")),

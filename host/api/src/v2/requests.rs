@@ -54,11 +54,12 @@ pub(crate) async fn get(Served(app): Served, Named(id): Named, uri: Uri) -> Resu
     let request = match wait {
         None => found(&app.controller.farm(), id)?,
         Some(wait) => {
+            let stopping = app.stopping.token();
             let news = changed(&app, id, seen);
             let newest = tokio::select! {
                 newest = news => newest,
                 () = tokio::time::sleep(wait) => found(&app.controller.farm(), id),
-                () = app.stopping.cancelled() => found(&app.controller.farm(), id),
+                () = stopping.cancelled() => found(&app.controller.farm(), id),
             };
             newest?
         }

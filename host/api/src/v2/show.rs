@@ -20,7 +20,7 @@ pub(super) fn worker(worker: &Worker) -> wire_worker::Worker {
         since: worker.since,
         reason: worker.reason.clone(),
         driver: worker.registration.driver.clone(),
-        driver_version: None,
+        driver_version: worker.driver_version.map(|version| version.to_string()),
         driver_config: serde_json::from_str(&worker.registration.driver_config).unwrap_or_default(),
         host: worker.host.clone(),
         notes: worker.notes.clone(),
@@ -135,15 +135,18 @@ fn task_kind(kind: TaskKind) -> wire_task::TaskKind {
 
 pub(super) fn task(task: Task) -> wire_task::Task {
     let status = task.status;
-    let step = |step: grove_domain::task::Step| wire_task::Step {
-        name: step.name,
-        started: step.started,
-        ended: step.ended,
-        outcome: step.outcome.map(|outcome| match outcome {
-            StepOutcome::Success => wire_task::StepOutcome::Success,
-            StepOutcome::Failed => wire_task::StepOutcome::Failed,
-            StepOutcome::Cancelled => wire_task::StepOutcome::Cancelled,
-        }),
+    // Steps that were never begun are not shown.
+    let step = |step: grove_domain::task::Step| {
+        Some(wire_task::Step {
+            name: step.kind.to_string(),
+            started: step.started?,
+            ended: step.ended,
+            outcome: step.outcome.map(|outcome| match outcome {
+                StepOutcome::Success => wire_task::StepOutcome::Success,
+                StepOutcome::Failed => wire_task::StepOutcome::Failed,
+                StepOutcome::Cancelled | StepOutcome::Skipped => wire_task::StepOutcome::Cancelled,
+            }),
+        })
     };
     wire_task::Task {
         id: task.id.0,
@@ -151,7 +154,7 @@ pub(super) fn task(task: Task) -> wire_task::Task {
         kind: task_kind(task.spec.kind),
         request: task.spec.request.map(|request| request.0),
         driver: task.spec.driver.clone(),
-        driver_version: None,
+        driver_version: task.spec.driver_version.map(|version| version.to_string()),
         phase: match status.phase {
             Phase::Waiting => wire_task::TaskPhase::Waiting,
             Phase::Running => wire_task::TaskPhase::Running,
@@ -159,7 +162,7 @@ pub(super) fn task(task: Task) -> wire_task::Task {
             Phase::Failed => wire_task::TaskPhase::Failed,
             Phase::Cancelled => wire_task::TaskPhase::Cancelled,
         },
-        steps: status.steps.into_iter().map(step).collect(),
+        steps: status.steps.into_iter().filter_map(step).collect(),
         progress: status.progress,
         note: status.note,
         error: status.error,

@@ -42,7 +42,10 @@ pub(super) struct Upload {
 /// its end, so that its sender hears what is wrong.
 pub(super) async fn read(headers: &HeaderMap, body: Body, patience: Duration) -> Result<Upload, Refuse> {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let boundary = multer::parse_boundary(kind).map_err(|error| bad_upload(&error.to_string()))?;
+    let boundary = multer::parse_boundary(kind).map_err(|error| match error {
+        multer::Error::NoBoundary => bad_upload("Content-Type names no boundary"),
+        _ => bad_upload("Content-Type is not multipart/form-data"),
+    })?;
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > WHOLE) {
         return Err(too_large());

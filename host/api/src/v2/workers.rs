@@ -11,9 +11,9 @@ use grove_control::{Created, Want};
 use grove_domain::capability::UUID_KEY;
 use grove_domain::event::Subject;
 use grove_domain::id::WorkerId;
+use grove_domain::plugin::Digest;
 use grove_domain::wants::Wants;
 use grove_domain::worker::{self, Edit, Registration, Worker};
-use grove_wire::plugin::is_digest;
 use grove_wire::worker::{MoveWorker, PatchWorker, PutWorker, ReportFailure, WantedState};
 use grove_wire::{Code, Page, Problem, limits};
 use http::{HeaderMap, StatusCode, Uri};
@@ -38,10 +38,11 @@ pub(crate) async fn get(Served(app): Served, Named(id): Named, uri: Uri) -> Resu
     let worker = match wait {
         None => found(&app.controller.farm(), id)?,
         Some(wait) => {
+            let stopping = app.stopping.token();
             let newest = tokio::select! {
                 newest = changed(&app, id, seen) => newest,
                 () = tokio::time::sleep(wait) => found(&app.controller.farm(), id),
-                () = app.stopping.cancelled() => found(&app.controller.farm(), id),
+                () = stopping.cancelled() => found(&app.controller.farm(), id),
             };
             newest?
         }
@@ -146,13 +147,13 @@ pub(crate) async fn patch(
     check_groups(sent.groups.iter().flatten().next().map(Vec::as_slice))?;
     check_text("host", sent.host.iter().flatten().next(), limits::HOST)?;
     check_text("notes", sent.notes.iter().flatten().next(), limits::NOTES)?;
-    check_pin(sent.driver_version.iter().flatten().next())?;
+    let driver_version = sent.driver_version.map(pin).transpose()?;
     let edit = Edit {
         groups: sent.groups,
         capabilities: sent.capabilities.map(Option::unwrap_or_default),
         host: sent.host,
         notes: sent.notes,
-        driver_version: None,
+        driver_version,
     };
     let worker = app.controller.edit_worker(&app.actor, id, edit, expected).await?;
     Ok(answer(StatusCode::OK, &worker))
@@ -244,14 +245,17 @@ fn check_text(field: &str, text: Option<&String>, most: usize) -> Result<(), Ref
     text.map_or(Ok(()), |text| at_most(field, text.len(), most, "bytes"))
 }
 
-fn check_pin(digest: Option<&String>) -> Result<(), Refuse> {
-    if digest.is_none_or(|digest| is_digest(digest)) {
-        return Ok(());
-    }
-    let field = "driver_version";
-    let what = "it must be the whole digest of an installed version: 64 characters, 0 to 9 and a to f";
-    let problem = Problem::new(Code::InvalidField, format!("{field}: {what}")).field(field);
-    Err(problem.hint("look at the versions of the driver: GET /api/v2/plugins/{name}").into())
+fn pin(digest: Option<String>) -> Result<Option<Digest>, Refuse> {
+    let read = |digest: String| {
+        digest.parse().map_err(|_| {
+            let field = "driver_version";
+            let what =
+                "it must be the whole digest of an installed version: 64 characters, 0 to 9 and a to f";
+            let problem = Problem::new(Code::InvalidField, format!("{field}: {what}")).field(field);
+            Refuse::from(problem.hint("look at the versions of the driver: GET /api/v2/plugins/{name}"))
+        })
+    };
+    digest.map(read).transpose()
 }
 
 /// The same value with the members of every object by name, so that equal means equal as text.

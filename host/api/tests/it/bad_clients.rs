@@ -262,7 +262,13 @@ async fn a_handler_that_breaks_breaks_nothing_else() {
     let broken = std::sync::Arc::new(|_: &str| -> Result<String, String> {
         panic!("a handler that breaks, on purpose")
     });
-    let app = App::new(kit.controller.clone(), Options::default(), kit.plugins.clone(), broken);
+    let app = App::new(
+        kit.controller.clone(),
+        Options::default(),
+        kit.plugins.clone(),
+        broken,
+        kit.storage.clone(),
+    );
     let _attached: Attached = kit.front.attach(app);
     let server = start_with(kit).await;
     let mut stream = server.connect().await;

@@ -8,12 +8,14 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use grove_api::{App, Attached, CheckKey, Front, Limits, Options, PluginRefused, Plugins, Services};
+use grove_api::{App, Attached, CheckKey, Front, Limits, Options, PluginRefused, Plugins, Services, Storage};
 use grove_control::fakes::Fakes;
 use grove_control::farm::Farm;
 use grove_control::{Controller, Created, Settings};
 use grove_domain::id::{RequestId, Uuid, WorkerId};
+use grove_domain::moment::SignedDuration;
 use grove_domain::{request, worker};
+use grove_objects::{Artifacts, Backend, Keeping, Logs, Objects, Quotas};
 use grove_wire::plugin::{Origin, Plugin, PluginKind, PluginState, PluginVersion, VersionChoice};
 use grove_wire::service::{Service, ServiceState};
 use http::{HeaderMap, Request, StatusCode};
@@ -27,6 +29,7 @@ pub(crate) struct Kit {
     pub(crate) controller: Controller,
     pub(crate) plugins: Arc<FakePlugins>,
     pub(crate) services: Arc<FakeServices>,
+    pub(crate) storage: Storage,
     pub(crate) front: Front,
     /// The farm is served as long as it is there.
     pub(crate) attached: Mutex<Option<Attached>>,
@@ -226,6 +229,21 @@ pub(crate) fn check_key() -> CheckKey {
     })
 }
 
+/// Files in memory.
+pub(crate) async fn storage() -> Storage {
+    let objects = Objects::open(Backend::Memory).unwrap();
+    let quotas = Quotas {
+        artifact: 4 << 20,
+        group: 6 << 20,
+        count: 100,
+        unused: SignedDuration::from_hours(24),
+        total: 1 << 30,
+    };
+    let artifacts = Artifacts::new(objects.clone(), quotas);
+    artifacts.load().await.unwrap();
+    Storage { artifacts, logs: Logs::new(objects, Keeping::default()) }
+}
+
 impl Kit {
     pub(crate) async fn new() -> Self {
         Self::with(Settings::default(), Options::default(), Limits::default()).await
@@ -236,16 +254,19 @@ impl Kit {
         let controller = Controller::start(fakes.parts(settings)).await.unwrap();
         let plugins = Arc::new(FakePlugins::default());
         let services = Arc::new(FakeServices::default());
+        let storage = storage().await;
         let front = Front::new(limits, services.clone());
-        let app = App::new(controller.clone(), options, plugins.clone(), check_key());
+        let app = App::new(controller.clone(), options, plugins.clone(), check_key(), storage.clone());
         let attached = Mutex::new(Some(front.attach(app)));
         let router = front.router();
-        Self { fakes, controller, plugins, services, front, attached, router }
+        Self { fakes, controller, plugins, services, storage, front, attached, router }
     }
 
     /// Serves the same controller anew.
     pub(crate) fn attach(&self) {
-        let app = App::new(self.controller.clone(), Options::default(), self.plugins.clone(), check_key());
+        let plugins = self.plugins.clone();
+        let storage = self.storage.clone();
+        let app = App::new(self.controller.clone(), Options::default(), plugins, check_key(), storage);
         *self.attached.lock() = Some(self.front.attach(app));
     }
 

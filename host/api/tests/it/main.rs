@@ -11,11 +11,16 @@
 mod kit;
 
 mod bad_clients;
+mod front;
 mod fuzz;
 mod golden;
 mod pages;
 mod v1;
 mod v2;
+mod v2_artifacts;
 mod v2_events;
 mod v2_farm;
+mod v2_logs;
+mod v2_plugins;
 mod v2_refusals;
+mod v2_services;

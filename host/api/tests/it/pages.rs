@@ -55,6 +55,8 @@ async fn metrics_count_what_is() {
         "grove_requests{state=\"in_progress\"} 1",
         "grove_queue_length 1",
         "grove_tasks_running 0",
+        "grove_services{state=\"started\"} 0",
+        "grove_http_connections 0",
         "grove_store_trouble 0",
         "grove_http_requests_total{method=\"POST\",route=\"/api/v1/reqs/\",status=\"201\"} 1",
         "grove_http_requests_total{method=\"GET\",route=\"/api/v1/reqs/{id}\",status=\"200\"} 1",

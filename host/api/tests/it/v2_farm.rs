@@ -21,13 +21,14 @@ use crate::kit::Kit;
 /// Writes three lines, and remembers what it is given.
 #[derive(Default)]
 struct FakeTransfer {
+    at_work: bool,
     breaks: bool,
     taken: Arc<Mutex<Option<Vec<u8>>>>,
 }
 
 impl Transfer for FakeTransfer {
-    fn may_import(&self, while_serving: bool) -> Result<(), TransferRefused> {
-        if while_serving { Ok(()) } else { Err(TransferRefused::AtWork("users are served".to_owned())) }
+    fn may_import(&self) -> Result<(), TransferRefused> {
+        if self.at_work { Err(TransferRefused::AtWork("users are served".to_owned())) } else { Ok(()) }
     }
 
     fn export(&self) -> BoxFuture<'static, Result<Write, TransferRefused>> {
@@ -44,7 +45,6 @@ impl Transfer for FakeTransfer {
     fn import(
         &self,
         mut from: Feed,
-        _: bool,
         dry_run: bool,
     ) -> BoxFuture<'static, Result<FarmImport, TransferRefused>> {
         let taken = self.taken.clone();
@@ -106,7 +106,7 @@ async fn an_import_is_read_whole_and_answered() {
     let kit = kit(transfer, Limits::default()).await;
     // Larger than any other body.
     let sent = "x".repeat(3 << 20);
-    let answer = kit.post("/api/v2/farm/import?while_serving=true", &sent).await;
+    let answer = kit.post("/api/v2/farm/import", &sent).await;
     assert_eq!((answer.status, answer.json()["event"].as_u64()), (StatusCode::OK, Some(7)));
     assert_eq!(taken.lock().take().map(|bytes| bytes.len()), Some(3 << 20));
     let answer = kit.post("/api/v2/farm/import?dry_run=true", "x").await;
@@ -122,8 +122,7 @@ async fn an_import_is_refused_in_clear_words() {
         let answer = kit.post(&format!("/api/v2/farm/import{query}"), body).await;
         (answer.status.as_u16(), answer.json()["code"].as_str().unwrap().to_owned())
     };
-    assert_eq!(code("", "x").await, (409, "farm_at_work".to_owned()));
-    assert_eq!(code("?while_serving=true", "bad").await, (422, "bad_export".to_owned()));
+    assert_eq!(code("", "bad").await, (422, "bad_export".to_owned()));
     let large = "x".repeat((1 << 20) + 1);
     assert_eq!(code("?dry_run=true", &large).await, (413, "body_too_large".to_owned()));
     assert_eq!(code("?dryrun=true", "x").await, (400, "invalid_query".to_owned()));
@@ -131,9 +130,18 @@ async fn an_import_is_refused_in_clear_words() {
     // The client goes away in the middle.
     let pieces = [Ok(Bytes::from_static(b"x")), Err(std::io::Error::other("gone"))];
     let body = Body::from_stream(stream::iter(pieces));
-    let answer = kit.ask("POST /api/v2/farm/import?while_serving=true", &[], body).await;
+    let answer = kit.ask("POST /api/v2/farm/import", &[], body).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text());
     assert_eq!(*taken.lock(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_farm_at_work_is_only_looked_at() {
+    let kit = kit(FakeTransfer { at_work: true, ..FakeTransfer::default() }, Limits::default()).await;
+    let answer = kit.post("/api/v2/farm/import", "x").await;
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (StatusCode::CONFLICT, Some("farm_at_work")));
+    let answer = kit.post("/api/v2/farm/import?dry_run=true", "x").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
 }
 
 #[tokio::test]

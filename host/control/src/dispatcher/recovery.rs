@@ -5,22 +5,26 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use grove_domain::change::Loaded;
+use grove_domain::change::{Change, Loaded};
 use grove_domain::event::Subject;
 use grove_domain::id::{RequestId, TaskId};
+use grove_domain::instance::Instance;
 use grove_domain::matching::Matcher;
 use grove_domain::moment::after;
 use grove_domain::request::{Event, JobAccess, Request, State};
-use grove_domain::task::Task;
+use grove_domain::task::{End, Phase, Task};
 use grove_domain::worker::{self, Worker};
 use tokio::sync::mpsc;
 
 use super::events::CORE;
+use super::slots::Slots;
 use super::{Dispatcher, STORE_RETRY, TICK, Turn};
+use crate::clock::Clock;
 use crate::command::Command;
 use crate::farm::Farm;
 use crate::matching::told::Told;
 use crate::ports::{Assignment, Store};
+use crate::publisher::Effect;
 use crate::refusal::Refused;
 use crate::timers::{Due, Timers};
 
@@ -62,15 +66,25 @@ impl Dispatcher {
             self.index_request(None, &Arc::new(request));
         }
         self.ended.make_contiguous().sort_unstable();
-        for task in loaded.live_tasks {
-            self.farm.put_task(Arc::new(task));
+        self.instances = loaded.instances;
+        self.farm.set_mode(Arc::new(loaded.mode));
+        self.slots = Slots::default();
+        for limit in loaded.limits {
+            let limit = Arc::new(limit);
+            self.slots.put_limit(&limit);
+            self.farm.put_limit(limit);
         }
+        for task in loaded.live_tasks {
+            self.index_task(Arc::new(task), false);
+        }
+        self.timers.add(after(self.clock.now(), self.settings.life.heartbeat), Due::Alive);
         self.timers.add(after(self.clock.now(), TICK), Due::Tick);
-        self.take_up_tasks(loaded.stopped);
+        self.take_up_tasks();
         self.take_up_requests().await;
         for result in std::mem::take(&mut self.missed) {
             self.task_ended(result);
         }
+        self.start_waiting();
     }
 
     /// The next session with the policy is told of it as if it had made it.
@@ -120,40 +134,92 @@ impl Dispatcher {
         }
     }
 
-    /// A task that this process does not run any more is begun again, or forgotten when it was a mere look. After a stop
-    /// none has ever run: they begin now.
-    fn take_up_tasks(&mut self, stopped: bool) {
+    /// A task that waits goes on waiting. One that nobody runs any more is ended, and begun again unless it was a mere
+    /// look.
+    fn take_up_tasks(&mut self) {
         let farm = self.farm.clone();
-        self.runner.retain(|task| farm.tasks().contains_key(&task));
-        self.live.retain(|task| farm.tasks().contains_key(&task));
+        let runs =
+            |task: TaskId| farm.tasks().get(&task).is_some_and(|task| task.status.phase == Phase::Running);
+        self.runner.retain(runs);
+        self.live.retain(runs);
+        for (task, spec) in self.runner.under_way() {
+            if !runs(task) {
+                self.slots.count_winding(task, spec);
+            }
+        }
         let missed: HashSet<TaskId> = self.missed.iter().map(|result| result.task).collect();
         let mut tasks: Vec<Arc<Task>> = farm.tasks().values().cloned().collect();
         tasks.sort_unstable_by_key(|task| task.id);
-        for task in tasks {
-            if missed.contains(&task.id) || self.runner.holds(task.spec.worker, task.id) {
+        for task in &tasks {
+            let running = task.status.phase == Phase::Running;
+            if !running && self.worker_of(task).is_some() {
+                self.wait(task);
+            } else if !running {
+                self.end_cancelled(task.id, "its worker has another task");
+            } else if task.status.instance == Some(self.instance.id)
+                && !missed.contains(&task.id)
+                && !self.runner.holds(task.spec.worker, task.id)
+            {
+                self.begin_again(task, End::Cancelled, "the farm was taken up again");
+            }
+        }
+        self.end_orphans();
+    }
+
+    /// Tasks of instances that are no more. Their workers' states call for what is begun again; no request fails.
+    fn end_orphans(&mut self) {
+        let now = self.clock.now();
+        let mut orphans: Vec<(Arc<Task>, End, &str)> = Vec::new();
+        for task in self.farm.tasks().values() {
+            let other = task.status.instance.filter(|instance| *instance != self.instance.id);
+            if task.status.phase != Phase::Running || task.status.instance.is_some() && other.is_none() {
                 continue;
             }
-            match self.worker_of(&task) {
-                Some(worker) if stopped => self.launch(task, worker),
-                _ => self.begin_again(&task, "the controller started again"),
+            let ran = self.instances.iter().find(|known| Some(known.id) == other);
+            let newest = self.instance.incarnation;
+            match ran {
+                Some(ran) if ran.ended.is_some() => {
+                    orphans.push((task.clone(), End::Cancelled, "the controller stopped"));
+                }
+                Some(ran) if !ran.has_died(newest, now, self.settings.life.silence) => {}
+                // One that is no longer remembered died long ago.
+                _ => orphans.push((task.clone(), End::Failed, "its instance died")),
             }
+        }
+        orphans.sort_unstable_by_key(|(task, ..)| task.id);
+        for (task, end, why) in orphans {
+            self.begin_again(&task, end, why);
         }
     }
 
+    /// Shows that this instance lives, and looks after what others left.
+    pub(super) fn alive(&mut self) {
+        let now = self.clock.now();
+        self.instance.heartbeat = now;
+        self.turn.change(Change::PutInstance(Arc::new(self.instance)));
+        self.timers.add(after(now, self.settings.life.heartbeat), Due::Alive);
+        self.end_orphans();
+    }
+
     /// The worker whose live task this is.
-    fn worker_of(&self, task: &Task) -> Option<Arc<Worker>> {
+    pub(super) fn worker_of(&self, task: &Task) -> Option<Arc<Worker>> {
         let worker = self.farm.worker(task.spec.worker)?;
         worker.task.is_some_and(|(live, _)| live == task.id).then(|| worker.clone())
     }
 
-    /// A task was cut off: it is recorded as cancelled, and what its worker calls for is queued.
-    pub(super) fn begin_again(&mut self, task: &Task, why: &str) {
+    /// A task was cut off, and nothing of it runs any more: its end is recorded, and what its worker calls for is
+    /// queued.
+    pub(super) fn begin_again(&mut self, task: &Task, end: End, why: &str) {
+        // In this order: two tasks of a worker never run at once, not even between two rows; and what is queued must
+        // still see whom the one before worked for.
+        let ended = self.write_end(CORE, task, end, Some(why.to_owned()));
         if self.worker_of(task).is_some()
             && let Err(refused) = self.apply_worker(CORE, task.spec.worker, worker::Event::Restarted, None)
         {
             tracing::error!(task = %task.id, %refused, "a task could not be taken up again");
         }
-        self.end_cancelled(task.id, why);
+        self.index_task(ended, false);
+        self.turn.effect(Effect::Forget(task.id));
     }
 
     /// A batch did not reach the disk: everything decided since is void. Whoever waits is told so; then the farm is
@@ -173,7 +239,7 @@ impl Dispatcher {
         while self.in_flight.count() > 0 {
             self.in_flight.changed().await;
         }
-        let loading = load(self.store.clone(), self.trouble.clone());
+        let loading = load(self.store.clone(), self.instance, self.clock.clone(), self.trouble.clone());
         tokio::pin!(loading);
         let loaded = loop {
             tokio::select! {
@@ -191,6 +257,13 @@ impl Dispatcher {
                 },
             }
         };
+        if let Some(by) = loaded.superseded_by {
+            self.superseded = Some(format!(
+                "instance {} took over: it is number {}, and this is number {}",
+                by.id, by.incarnation, self.instance.incarnation
+            ));
+            return ControlFlow::Break(None);
+        }
         self.take_up(loaded).await;
         self.trouble.store(Arc::new(None));
         self.note(CORE, "farm.reloaded", Subject::Farm, error);
@@ -205,9 +278,14 @@ impl Dispatcher {
 }
 
 /// Everything, as soon as the store answers.
-async fn load(store: Arc<dyn Store>, trouble: Arc<ArcSwap<Option<String>>>) -> Loaded {
+async fn load(
+    store: Arc<dyn Store>,
+    instance: Instance,
+    clock: Arc<dyn Clock>,
+    trouble: Arc<ArcSwap<Option<String>>>,
+) -> Loaded {
     loop {
-        match store.load().await {
+        match store.load(Instance { heartbeat: clock.now(), ..instance }).await {
             Ok(loaded) => return loaded,
             Err(error) => trouble.store(Arc::new(Some(error.0))),
         }

@@ -47,6 +47,9 @@ impl Refusals {
 impl Dispatcher {
     /// Starts a round when there is something to match and none is under way.
     pub(super) fn match_requests(&mut self) {
+        if self.farm.mode().mode.is_maintenance() {
+            return;
+        }
         for _ in 0..BUILTIN_ROUNDS {
             if self.policy.round.is_some() || self.meet_policy() || !self.matcher.has_work() {
                 return;
@@ -84,7 +87,8 @@ impl Dispatcher {
 
     /// Whether [`Self::match_requests`] left something for the next turn that nobody will remind of.
     pub(super) fn has_more_to_match(&self) -> bool {
-        self.policy.round.is_none() && self.matcher.has_work()
+        let open = !self.farm.mode().mode.is_maintenance();
+        open && self.policy.round.is_none() && self.matcher.has_work()
     }
 
     fn round_limits(&self) -> RoundLimits {
@@ -165,6 +169,9 @@ impl Dispatcher {
                     self.policy.failures = 0;
                     self.policy.retry_at = None;
                 }
+                if self.farm.mode().mode.is_maintenance() {
+                    return self.put_off(&round);
+                }
                 self.take_plan(&planned.policy, &round, plan);
             }
             Err(reason) => {
@@ -172,6 +179,13 @@ impl Dispatcher {
                 self.policy_failed(&planned.policy, &reason, current);
                 self.plugin_outcome(&planned.policy, planned.version, Some(&reason));
             }
+        }
+    }
+
+    /// Nobody gets anything now: what was asked about is asked about again.
+    fn put_off(&mut self, round: &Round) {
+        for demand in &round.demands {
+            self.matcher.declined(demand.request);
         }
     }
 

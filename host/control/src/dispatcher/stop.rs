@@ -1,6 +1,10 @@
 //! The end of a controller that was told to stop, or that nobody can ask anything any more.
 
+use std::sync::Arc;
+
 use grove_domain::change::Change;
+use grove_domain::instance::Instance;
+use grove_domain::task::{End, Phase};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Dispatcher;
@@ -38,6 +42,7 @@ impl FromIterator<Command> for LastWords {
 impl Dispatcher {
     /// Ends every task, and leaves rows from which the next start goes on.
     pub(super) async fn stop(mut self, mut inbox: mpsc::Receiver<Command>, mut last: LastWords) {
+        self.stopping = true;
         let runner = self.runner.clone();
         let stopping = runner.stop();
         tokio::pin!(stopping);
@@ -64,17 +69,32 @@ impl Dispatcher {
         }
     }
 
+    /// Another instance decides now: nothing of this one may be written any more.
+    pub(super) async fn give_up(self, mut inbox: mpsc::Receiver<Command>, mut last: LastWords) {
+        inbox.close();
+        while let Some(command) = inbox.recv().await {
+            last.hear(command);
+        }
+        for done in last.told {
+            // The caller may have given up waiting.
+            let _ = done.send(());
+        }
+    }
+
     /// What ended counts; what was cut off is recorded as cancelled, and begun by the next start.
     fn wind_up(&mut self, ended: Vec<TaskResult>) {
         for result in ended {
             self.task_ended(result);
         }
-        let begun = self.farm.tasks().values().filter(|task| self.live.has_begun(task.id));
+        let begun = self.farm.tasks().values().filter(|task| task.status.phase == Phase::Running);
         let mut tasks: Vec<_> = begun.cloned().collect();
         tasks.sort_unstable_by_key(|task| task.id);
         for task in tasks {
-            self.begin_again(&task, "the controller stopped");
+            self.begin_again(&task, End::Cancelled, "the controller stopped");
         }
+        let now = self.clock.now();
+        let ended = Instance { heartbeat: now, ended: Some(now), ..self.instance };
+        self.turn.change(Change::PutInstance(Arc::new(ended)));
         self.turn.change(Change::Stopped);
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use grove_domain::change::Change;
 use grove_domain::event::Subject;
-use grove_domain::id::{RequestId, TaskId};
+use grove_domain::id::{RequestId, TaskId, WorkerId};
 use grove_domain::moment::{SignedDuration, after};
-use grove_domain::task::{Phase, Task, TaskKind, TaskSpec};
+use grove_domain::task::{End, Phase, Report, Task, TaskKind, TaskSpec};
 use grove_domain::worker::{self, Event, Failure, FailureKind, Outcome, Worker};
 
 use super::Dispatcher;
@@ -18,7 +18,7 @@ use crate::runner::{Start, TaskResult};
 use crate::timers::Due;
 
 impl Dispatcher {
-    /// Queues the task that `worker` names as its live one.
+    /// Queues the task that `worker` names as its live one; it starts at once where nothing holds it back.
     pub(super) fn start_task(&mut self, worker: &Arc<Worker>, kind: TaskKind, request: Option<RequestId>) {
         let Some((id, _)) = worker.task else { return };
         let timeout =
@@ -29,36 +29,107 @@ impl Dispatcher {
             generation: worker.generation,
             request,
             driver: worker.registration.driver.clone(),
+            host: worker.host.clone(),
             driver_version: self.driver_version(worker),
             timeout,
             queued: self.clock.now(),
         };
-        let task = Arc::new(Task::queued(id, spec));
-        self.farm.put_task(task.clone());
-        self.turn.change(Change::PutTask(task.clone()));
-        self.launch(task, worker.clone());
+        let task = Task::queued(id, spec);
+        let held = self.stopping || self.farm.mode().mode.is_maintenance() && !task.spec.winds_down();
+        if !held && self.slots.are_free() && !self.slots.is_winding(worker.id) {
+            // Its first row says that it runs.
+            return self.begin(Task { revision: 0, ..task }, worker.clone());
+        }
+        let task = Arc::new(task);
+        self.put_task(task.clone(), false);
+        self.wait(&task);
     }
 
-    /// Hands a task to the runner, once this turn is stored.
-    pub(super) fn launch(&mut self, task: Arc<Task>, worker: Arc<Worker>) {
+    /// It starts when its turn has come; behind one that is still ending, its turn comes with that one's end.
+    pub(super) fn wait(&mut self, task: &Task) {
+        if !self.slots.is_winding(task.spec.worker) {
+            self.slots.wait(task);
+        }
+    }
+
+    /// Starts what waits, as far as limits and mode let it, in order.
+    pub(super) fn start_waiting(&mut self) {
+        let only_winding_down = self.farm.mode().mode.is_maintenance();
+        while !self.stopping
+            && let Some(id) = self.slots.next(only_winding_down)
+        {
+            let Some(task) = self.farm.tasks().get(&id).cloned() else { continue };
+            if let Some(worker) = self.worker_of(&task) {
+                self.begin(Task::clone(&task), worker);
+            }
+        }
+    }
+
+    /// Its row says that it runs; once that is stored, it does.
+    fn begin(&mut self, task: Task, worker: Arc<Worker>) {
+        let now = self.clock.now();
         let request = task.spec.request.and_then(|id| self.farm.request(id)).cloned();
+        let checked = worker.health.checked_at;
+        let check = checked.is_none_or(|at| now.duration_since(at) > self.settings.check_max_age);
+        let take_key = request.as_ref().is_some_and(|request| request.spec.keys.is_empty());
+        let begun = Report::Begun {
+            at: now,
+            deadline: after(now, task.spec.timeout),
+            instance: self.instance.id,
+            plan: task.spec.plan(check, take_key),
+        };
+        let Some(task) = task.reported(begun).map(Arc::new) else { return };
+        self.put_task(task.clone(), false);
         let refused = self.driver_disabled(&task.spec.driver).map(|refused| refused.to_string());
         self.turn.effect(Effect::Start(Box::new(Start { task, worker, request, refused })));
+    }
+
+    /// Writes a task and every index derived from it. `ending`: it is over, and its driver is still at work.
+    fn put_task(&mut self, task: Arc<Task>, ending: bool) {
+        self.turn.change(Change::PutTask(task.clone()));
+        self.index_task(task, ending);
+    }
+
+    /// Everything in memory that follows a task's row.
+    pub(super) fn index_task(&mut self, task: Arc<Task>, ending: bool) {
+        let before = self.farm.tasks().get(&task.id).map(|before| before.status.phase);
+        self.slots.follow(before, &task, ending);
+        self.farm.put_task(task);
     }
 
     /// A task was superseded: it is recorded as cancelled at once, whenever its driver really ends.
     pub(super) fn end_cancelled(&mut self, id: TaskId, why: &str) {
         if let Some(task) = self.farm.tasks().get(&id).cloned() {
-            self.turn.effect(Effect::Cancel(task.spec.worker, id));
-            self.end_task(CORE, &task, Phase::Cancelled, Some(why.to_owned()));
+            self.cut_off(CORE, &task, why);
+        }
+    }
+
+    fn cut_off(&mut self, actor: &str, task: &Task, why: &str) {
+        let runs = task.status.phase == Phase::Running;
+        let why = if runs { why.to_owned() } else { format!("{why}; it never ran") };
+        if runs {
+            self.turn.effect(Effect::Cancel(task.spec.worker, task.id));
+        }
+        let ended = self.write_end(actor, task, End::Cancelled, Some(why));
+        self.index_task(ended, runs);
+    }
+
+    /// A task that was cut off has really ended: what waits behind it may start, and its place is free.
+    pub(super) fn task_gone(&mut self, worker: WorkerId, task: TaskId) {
+        if !self.slots.gone(worker, task) {
+            return;
+        }
+        let next = self.farm.worker(worker).and_then(|worker| worker.task);
+        let next = next.and_then(|(next, _)| self.farm.tasks().get(&next)).cloned();
+        if let Some(next) = next.filter(|next| next.status.phase == Phase::Waiting) {
+            self.slots.wait(&next);
         }
     }
 
     pub(super) fn cancel_task(&mut self, actor: &str, id: TaskId) -> Result<(), Refused> {
         let task = self.farm.tasks().get(&id).cloned().ok_or(Refused::TaskEnded)?;
         let reason = format!("task cancelled by {actor}");
-        self.turn.effect(Effect::Cancel(task.spec.worker, id));
-        self.end_task(actor, &task, Phase::Cancelled, Some(reason.clone()));
+        self.cut_off(actor, &task, &reason);
         let event = match task.spec.kind {
             // Not having looked says nothing about the board.
             TaskKind::Check | TaskKind::Recheck => Event::Restarted,
@@ -84,6 +155,7 @@ impl Dispatcher {
         let Some(task) = self.farm.tasks().get(&result.task).cloned() else {
             // It was superseded while it ended; what it opened must not stay open.
             self.turn.effect(Effect::Forget(result.task));
+            self.task_gone(result.worker, result.task);
             if let Ok(Some(opened)) = result.outcome.map(|found| found.opened) {
                 self.close_if_unused(opened.request);
             }
@@ -100,16 +172,20 @@ impl Dispatcher {
             Ok(found) => (Outcome::Done { access: found.access, health: found.health }, found.opened),
             Err(failure) => (Outcome::Failed(failure), None),
         };
-        let (phase, error) = match &outcome {
-            Outcome::Failed(failure) => (Phase::Failed, Some(failure.reason.clone())),
+        let (end, error) = match &outcome {
+            Outcome::Failed(failure) => (End::Failed, Some(failure.reason.clone())),
             Outcome::Done { health: Some(health), .. } if !health.ok => {
-                (Phase::Failed, Some(health.note.clone()))
+                (End::Failed, Some(health.note.clone()))
             }
-            Outcome::Done { .. } => (Phase::Succeeded, None),
+            Outcome::Done { .. } => (End::Succeeded, None),
         };
         self.turn.effect(Effect::Forget(task.id));
-        self.end_task(CORE, &task, phase, error);
-        self.plugin_outcome(&task.spec.driver, task.spec.driver_version, blame(&outcome));
+        self.end_task(CORE, &task, end, error);
+        // A look that finds nothing proves little: it must not outweigh the work that fails between such looks.
+        let mere_look = matches!(task.spec.kind, TaskKind::Check | TaskKind::Recheck);
+        if !mere_look || blame(&outcome).is_some() {
+            self.plugin_outcome(&task.spec.driver, task.spec.driver_version, blame(&outcome));
+        }
         let request = opened.as_ref().map(|opened| opened.request);
         let event = Event::TaskEnded { task: task.id, generation: task.spec.generation, outcome };
         match self.apply_worker(CORE, task.spec.worker, event, opened) {
@@ -132,19 +208,32 @@ impl Dispatcher {
         }
     }
 
-    fn end_task(&mut self, actor: &str, task: &Task, phase: Phase, error: Option<String>) {
+    fn end_task(&mut self, actor: &str, task: &Task, end: End, error: Option<String>) {
+        let ended = self.write_end(actor, task, end, error);
+        self.index_task(ended, false);
+    }
+
+    /// Writes the end of a task, with one time for all of it; memory still knows it.
+    pub(super) fn write_end(
+        &mut self,
+        actor: &str,
+        task: &Task,
+        end: End,
+        error: Option<String>,
+    ) -> Arc<Task> {
         let seen = self.live.overlay(task);
-        let ended = Arc::new(seen.ended(phase, error.clone(), self.clock.now()));
-        self.farm.put_task(ended.clone());
-        self.turn.change(Change::PutTask(ended));
+        let over = Report::Ended { end, error: error.clone(), at: self.clock.now() };
+        // Only live tasks are ended, and a live task takes its end.
+        let ended = Arc::new(seen.reported(over).unwrap_or(seen));
+        self.turn.change(Change::PutTask(ended.clone()));
         // A good end shows in the worker's next state; what needs a line of its own is the other kind.
-        if phase != Phase::Succeeded {
+        if end != End::Succeeded {
             self.happened(Happened {
                 actor,
                 kind: "task.ended",
                 subject: Subject::Task(task.id),
                 before: None,
-                after: Some(phase.name().to_owned()),
+                after: Some(end.phase().name().to_owned()),
                 note: Some(format!(
                     "{} on worker {}{}",
                     task.spec.kind.name(),
@@ -153,5 +242,6 @@ impl Dispatcher {
                 )),
             });
         }
+        ended
     }
 }

@@ -1,8 +1,10 @@
 //! Why a request is where it is: the policy's reasons and the core's own.
 
-use grove_domain::id::RequestId;
+use grove_domain::id::{RequestId, WorkerId};
 use grove_domain::matching::Explanation;
+use grove_domain::mode::Mode;
 use grove_domain::request::State;
+use grove_domain::task::Phase;
 
 use super::Dispatcher;
 use crate::matching::why::Reason;
@@ -29,8 +31,10 @@ impl Dispatcher {
             return Ok(vec![Reason { code: "ended", text, worker: None, until: None }]);
         }
         if let Some(worker) = request.reserved {
-            let text = format!("worker {worker} is being opened for it");
-            return Ok(vec![Reason { code: "opening", text, worker: Some(worker), until: None }]);
+            return Ok(vec![self.why_opening(worker)]);
+        }
+        if let Some(reason) = self.in_maintenance() {
+            reasons.push(reason);
         }
         if request.valid_after.at > now {
             reasons.push(Reason {
@@ -51,6 +55,41 @@ impl Dispatcher {
         let seen = self.matcher.explain(&request.spec.owner.groups, &request.spec.wants);
         reasons.push(explain(&seen));
         Ok(reasons)
+    }
+
+    fn in_maintenance(&self) -> Option<Reason> {
+        let Mode::Maintenance { reason, until } = &self.farm.mode().mode else { return None };
+        let text = format!("the farm is in maintenance: {reason}");
+        Some(Reason { code: "farm_maintenance", text, worker: None, until: *until })
+    }
+
+    /// A worker is reserved: its task runs, or waits.
+    fn why_opening(&self, id: WorkerId) -> Reason {
+        let worker = self.farm.worker(id);
+        let task = worker.and_then(|worker| self.farm.tasks().get(&worker.task?.0));
+        let waiting = task.filter(|task| task.status.phase == Phase::Waiting);
+        let opening = || Reason {
+            code: "opening",
+            text: format!("worker {id} is being opened for it"),
+            worker: Some(id),
+            until: None,
+        };
+        let Some(task) = waiting else { return opening() };
+        if let Some(reason) = self.in_maintenance() {
+            return Reason { worker: Some(id), ..reason };
+        }
+        let Some(limit) = self.slots.full(&task.spec.driver, task.spec.host.as_deref()) else {
+            return opening();
+        };
+        let (running, most) = (self.slots.taken(&limit.scope), limit.value.unwrap_or(u32::MAX));
+        let text = match most {
+            0 => format!("worker {id} is reserved for it; the limit of {} is 0: nothing starts", limit.scope),
+            _ => format!(
+                "worker {id} is reserved for it; {running} tasks run and the limit of {} is {most}",
+                limit.scope
+            ),
+        };
+        Reason { code: "limit", text, worker: Some(id), until: None }
     }
 }
 

@@ -85,6 +85,10 @@ impl Dispatcher {
 
     /// A check or re-check is due. A refusal means that it no longer is.
     pub(super) fn worker_due(&mut self, id: WorkerId, event: Event) {
+        if self.farm.mode().mode.is_maintenance() {
+            // It is looked at when the farm is back.
+            return;
+        }
         // Worker gone or busy meanwhile: its new state has due times of its own.
         let _ = self.apply_worker(CORE, id, event, None);
     }

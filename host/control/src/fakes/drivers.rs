@@ -30,6 +30,10 @@ pub enum Behaviour {
     Hang,
     /// A check finds the board unwell, and says this.
     Unwell(String),
+    /// Well, but it answers a cancel only after this long.
+    Stubborn(Duration),
+    /// Well; it says a lot, and goes on saying it when it has answered already.
+    Talkative,
     /// What adapts the driver panics.
     Panic,
 }
@@ -71,6 +75,12 @@ impl FakeDrivers {
         shared.active.clear();
         shared.alive = CancellationToken::new();
         Self { shared: self.shared.clone(), life: shared.alive.clone() }
+    }
+
+    /// The same drivers for somebody who lives at the same time.
+    pub(super) fn same_life(&self) -> Self {
+        let life = self.shared.lock().alive.clone();
+        Self { shared: self.shared.clone(), life }
     }
 
     /// Calls so far, in the order they began.
@@ -120,7 +130,7 @@ impl Drivers for FakeDrivers {
         driver: &str,
         version: Option<&Digest>,
         target: Target,
-        _: Arc<dyn Watch>,
+        watch: Arc<dyn Watch>,
     ) -> Result<Box<dyn Driver>, Failure> {
         if driver != "fake" {
             let reason = format!("no driver {driver}");
@@ -131,6 +141,7 @@ impl Drivers for FakeDrivers {
             version: version.copied(),
             shared: self.shared.clone(),
             life: self.life.clone(),
+            watch,
         }))
     }
 }
@@ -140,6 +151,7 @@ struct FakeDriver {
     version: Option<Digest>,
     shared: Arc<Mutex<Shared>>,
     life: CancellationToken,
+    watch: Arc<dyn Watch>,
 }
 
 impl Driver for FakeDriver {
@@ -173,12 +185,24 @@ impl Driver for FakeDriver {
                 .unwrap_or_default()
         };
         let active = Active { shared: self.shared.clone(), life: life.clone(), worker: self.worker };
+        let watch = self.watch.clone();
         async move {
             let _active = active;
+            if behaviour == Behaviour::Talkative {
+                talk(&watch);
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(3)).await;
+                    talk(&watch);
+                });
+            }
+            let slow = if let Behaviour::Stubborn(slow) = behaviour { slow } else { Duration::ZERO };
             let result = tokio::select! {
                 biased;
                 () = life.cancelled() => std::future::pending().await,
-                () = cancel.cancelled() => Err(CallError::Cancelled),
+                () = async {
+                    cancel.cancelled().await;
+                    tokio::time::sleep(slow).await;
+                } => Err(CallError::Cancelled),
                 result = act(behaviour, &call) => result,
                 () = tokio::time::sleep(deadline) => Err(CallError::Failed {
                     failure: Failure { kind: FailureKind::Plugin, reason: "deadline passed".to_owned() },
@@ -189,6 +213,12 @@ impl Driver for FakeDriver {
         }
         .boxed()
     }
+}
+
+fn talk(watch: &Arc<dyn Watch>) {
+    watch.step("talk");
+    watch.progress(50, "half way");
+    watch.log("info", "a driver has something to say");
 }
 
 /// A call under way.
@@ -211,8 +241,8 @@ impl Drop for Active {
 
 async fn act(behaviour: Behaviour, call: &Call) -> Result<Reply, CallError> {
     match behaviour {
-        Behaviour::Instant => Ok(reply_to(call)),
-        Behaviour::After(wait) => {
+        Behaviour::Instant | Behaviour::Talkative => Ok(reply_to(call)),
+        Behaviour::After(wait) | Behaviour::Stubborn(wait) => {
             tokio::time::sleep(wait).await;
             Ok(reply_to(call))
         }

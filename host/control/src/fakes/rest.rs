@@ -1,4 +1,4 @@
-//! Keys, tunnels and a clock.
+//! Keys, tunnels, logs and a clock.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
-use grove_domain::id::RequestId;
+use grove_domain::id::{RequestId, TaskId};
 use grove_domain::moment::{SignedDuration, Timestamp, after};
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
-use crate::ports::{KeyPair, Keys, Tunnels};
+use crate::ports::{KeyPair, Keys, Said, TaskLog, TaskLogs, Tunnels};
 
 /// Follows tokio's clock from 2026-01-01T00:00:00Z, and can be set back or forth.
 #[derive(Clone)]
@@ -106,6 +106,12 @@ impl FakeTunnels {
         self.shared.lock().trouble = trouble.map(str::to_owned);
     }
 
+    /// The same ports for somebody who lives at the same time.
+    pub(super) fn same_life(&self) -> Self {
+        let life = self.shared.lock().life;
+        Self { shared: self.shared.clone(), life }
+    }
+
     /// The process died, and every tunnel with it; what is left of it moves nothing any more.
     pub(super) fn next_life(&self) -> Self {
         let mut ports = self.shared.lock();
@@ -163,5 +169,47 @@ impl Ports {
         };
         self.open.insert(job, (port, target));
         Ok(port)
+    }
+}
+
+/// Logs in memory.
+#[derive(Clone, Default)]
+pub struct FakeLogs {
+    said: Arc<Mutex<HashMap<TaskId, Vec<String>>>>,
+}
+
+impl FakeLogs {
+    /// What was said in the log of a task; its last word is `closed` when it is.
+    pub fn of(&self, task: TaskId) -> Vec<String> {
+        self.said.lock().get(&task).cloned().unwrap_or_default()
+    }
+}
+
+impl TaskLogs for FakeLogs {
+    fn begin(&self, task: TaskId) -> Arc<dyn TaskLog> {
+        Arc::new(FakeLog { task, said: self.said.clone() })
+    }
+}
+
+struct FakeLog {
+    task: TaskId,
+    said: Arc<Mutex<HashMap<TaskId, Vec<String>>>>,
+}
+
+impl TaskLog for FakeLog {
+    fn say(&self, _at: Timestamp, said: Said<'_>) {
+        let line = match said {
+            Said::Line { level, line } => format!("{level}: {line}"),
+            Said::Step(name) => format!("step {name}"),
+            Said::Progress { percent, note } => format!("{percent}% {note}"),
+            Said::Failed(why) => format!("failed: {why}"),
+            Said::Cancelled => "cancelled".to_owned(),
+            Said::Done => "done".to_owned(),
+        };
+        self.said.lock().entry(self.task).or_default().push(line);
+    }
+
+    fn close(&self) {
+        self.said.lock().entry(self.task).or_default().push("closed".to_owned());
     }
 }

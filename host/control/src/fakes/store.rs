@@ -9,10 +9,13 @@ use futures_util::future::{BoxFuture, ready};
 use grove_domain::change::{Batch, Change, Loaded};
 use grove_domain::event::Event;
 use grove_domain::id::{RequestId, TaskId, WorkerId};
+use grove_domain::instance::Instance;
+use grove_domain::limit::{Limit, Scope};
+use grove_domain::mode::FarmMode;
 use grove_domain::moment::Timestamp;
 use grove_domain::plugin::{Digest, Plugin, PluginKind, PluginVersion};
 use grove_domain::request::Request;
-use grove_domain::task::Task;
+use grove_domain::task::{Phase, Task};
 use grove_domain::worker::Worker;
 use parking_lot::Mutex;
 
@@ -50,6 +53,9 @@ struct Rows {
     ended: BTreeMap<TaskId, Arc<Task>>,
     plugins: BTreeMap<String, Arc<Plugin>>,
     versions: BTreeMap<(String, Digest), Arc<PluginVersion>>,
+    limits: BTreeMap<Scope, Arc<Limit>>,
+    mode: Arc<FarmMode>,
+    instances: Vec<Instance>,
     stopped: bool,
     events: Vec<Event>,
     last_request: u64,
@@ -106,6 +112,12 @@ impl MemoryStore {
         Self { rows: self.rows.clone(), life: rows.life }
     }
 
+    /// The same rows for somebody who lives at the same time.
+    pub(super) fn same_life(&self) -> Self {
+        let life = self.rows.lock().life;
+        Self { rows: self.rows.clone(), life }
+    }
+
     pub(super) fn life(&self) -> u64 {
         self.life
     }
@@ -138,6 +150,21 @@ impl MemoryStore {
     /// Every stored version of a plugin.
     pub fn plugin_versions(&self) -> Vec<Arc<PluginVersion>> {
         self.rows.lock().versions.values().cloned().collect()
+    }
+
+    /// Every stored limit.
+    pub fn limits(&self) -> Vec<Arc<Limit>> {
+        self.rows.lock().limits.values().cloned().collect()
+    }
+
+    /// The stored mode.
+    pub fn mode(&self) -> Arc<FarmMode> {
+        self.rows.lock().mode.clone()
+    }
+
+    /// Every stored instance, by incarnation.
+    pub fn instances(&self) -> Vec<Instance> {
+        self.rows.lock().instances.clone()
     }
 
     /// Every stored event.
@@ -234,6 +261,20 @@ impl Rows {
                 assert_eq!(self.workers.values().find(pinned), None, "pinned to what is removed");
                 assert!(self.versions.remove(&(name, digest)).is_some());
             }
+            Change::PutLimit(limit) => {
+                let before = self.limits.insert(limit.scope.clone(), limit.clone());
+                assert_eq!(before.map_or(0, |before| before.revision) + 1, limit.revision, "{limit:?}");
+            }
+            Change::PutMode(mode) => {
+                assert_eq!(self.mode.revision + 1, mode.revision, "{mode:?}");
+                self.mode = mode;
+            }
+            Change::PutInstance(instance) => {
+                let known = self.instances.iter_mut().find(|known| known.id == instance.id);
+                if let Some(known) = known {
+                    *known = *instance;
+                }
+            }
             Change::Stopped => self.stopped = true,
         }
     }
@@ -250,8 +291,32 @@ impl Rows {
         assert!(self.versions.keys().all(|(name, _)| self.plugins.contains_key(name)));
     }
 
+    /// As the schema does where a task that starts is written.
+    fn check_start(&self, before: Option<&Task>, task: &Task) {
+        let runs = |task: &Task| task.status.phase == Phase::Running;
+        if !runs(task) || before.is_some_and(runs) {
+            return;
+        }
+        let others = || self.live.values().filter(|other| runs(other));
+        assert!(
+            others().all(|other| other.spec.worker != task.spec.worker),
+            "two run on one worker: {task:?}"
+        );
+        for limit in self.limits.values().filter(|limit| limit.value.is_some()) {
+            let counts = |other: &Task| match &limit.scope {
+                Scope::Farm => true,
+                Scope::Driver(name) => other.spec.driver == *name,
+                Scope::Host(name) => other.spec.host.as_ref() == Some(name),
+            };
+            let running = others().filter(|other| counts(other)).count();
+            let allowed = !counts(task) || limit.allows(u32::try_from(running).unwrap_or(u32::MAX));
+            assert!(allowed, "{running} run, and {limit:?}: {task:?}");
+        }
+    }
+
     fn put_task(&mut self, task: Arc<Task>) {
         let before = self.live.remove(&task.id);
+        self.check_start(before.as_deref(), &task);
         assert!(!self.ended.contains_key(&task.id), "it has ended: {task:?}");
         assert_eq!(before.map_or(0, |before| before.revision) + 1, task.revision, "{task:?}");
         if !task.status.phase.is_terminal() {
@@ -263,10 +328,19 @@ impl Rows {
 }
 
 impl Store for MemoryStore {
-    fn load(&self) -> BoxFuture<'static, Result<Loaded, StoreError>> {
+    fn load(&self, instance: Instance) -> BoxFuture<'static, Result<Loaded, StoreError>> {
         let mut rows = self.rows.lock();
         if let Err(error) = rows.ready(self.life) {
             return ready(Err(error)).boxed();
+        }
+        let newest = rows.instances.last().map_or(0, |last| last.incarnation);
+        match rows.instances.iter_mut().find(|known| known.id == instance.id) {
+            Some(known) if known.incarnation < newest => {
+                let superseded_by = rows.instances.last().copied();
+                return ready(Ok(Loaded { superseded_by, ..Loaded::default() })).boxed();
+            }
+            Some(known) => *known = Instance { heartbeat: instance.heartbeat, ended: None, ..*known },
+            None => rows.instances.push(Instance { incarnation: newest + 1, ..instance }),
         }
         rows.epoch += 1;
         rows.void = None;
@@ -276,6 +350,10 @@ impl Store for MemoryStore {
             requests: rows.requests.values().map(|request| Request::clone(request)).collect(),
             plugins: rows.plugins.values().map(|plugin| Plugin::clone(plugin)).collect(),
             plugin_versions: rows.versions.values().map(|version| PluginVersion::clone(version)).collect(),
+            limits: rows.limits.values().map(|limit| Limit::clone(limit)).collect(),
+            mode: FarmMode::clone(&rows.mode),
+            instances: rows.instances.clone(),
+            superseded_by: None,
             stopped: std::mem::take(&mut rows.stopped),
             live_tasks: rows.live.values().map(|task| Task::clone(task)).collect(),
             last_request: rows.last_request,

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use grove_domain::id::WorkerId;
-use grove_domain::moment::{SignedDuration, Timestamp, after};
 use grove_domain::plugin::Digest;
-use grove_domain::task::TaskKind;
+use grove_domain::task::{StepKind, StepOutcome, TaskKind};
 use grove_domain::worker::{Access, Failure, FailureKind, Worker};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Found, Opened, Start, TaskResult, Tools};
-use crate::ports::{Call, CallError, Driver, HealthReport, Reply, Target, Watch};
+use crate::live::LiveTask;
+use crate::ports::{Call, CallError, Driver, HealthReport, Reply, Said, Target};
 
 /// Carries out a task. None when it was cancelled.
 pub(super) async fn execute(tools: &Tools, start: &Start, cancel: &CancellationToken) -> Option<TaskResult> {
@@ -23,8 +23,8 @@ pub(super) async fn execute(tools: &Tools, start: &Start, cancel: &CancellationT
         return Some(result_of(start, Err(Failure { kind: FailureKind::Config, reason }), false));
     }
     let timeout = Duration::try_from(start.task.spec.timeout).unwrap_or_default();
-    let now = tools.clock.now();
-    let watch = tools.live.begin(start.task.id, after(now, start.task.spec.timeout));
+    let watch = tools.live.begin(&start.task);
+    let _log = watch.open_log();
     let mut work = Work {
         tools,
         worker: &start.worker,
@@ -34,19 +34,29 @@ pub(super) async fn execute(tools: &Tools, start: &Start, cancel: &CancellationT
         ends: Instant::now() + timeout,
         driver: None,
     };
-    let outcome = work.carry_out(start, now).await;
+    let outcome = work.carry_out(start).await;
     let (failed, plugin_died) = match &outcome {
         Ok(_) => (false, false),
         Err(CallError::Cancelled) => (true, false),
         Err(CallError::Failed { plugin_died, .. }) => (*plugin_died, *plugin_died),
     };
     if failed {
-        work.clean_up().await;
+        let before = if plugin_died { StepOutcome::Failed } else { StepOutcome::Cancelled };
+        work.clean_up(before).await;
     }
     let outcome = match outcome {
-        Ok(found) => Ok(found),
-        Err(CallError::Failed { failure, .. }) => Err(failure),
-        Err(CallError::Cancelled) => return None,
+        Ok(found) => {
+            watch.say(Said::Done);
+            Ok(found)
+        }
+        Err(CallError::Failed { failure, .. }) => {
+            watch.say(Said::Failed(&failure.reason));
+            Err(failure)
+        }
+        Err(CallError::Cancelled) => {
+            watch.say(Said::Cancelled);
+            return None;
+        }
     };
     Some(result_of(start, outcome, plugin_died))
 }
@@ -59,7 +69,7 @@ pub(super) fn panicked(start: &Start) -> TaskResult {
 
 fn result_of(start: &Start, outcome: Result<Found, Failure>, plugin_died: bool) -> TaskResult {
     let driver = start.worker.registration.driver.clone();
-    TaskResult { task: start.task.id, driver, outcome, plugin_died }
+    TaskResult { task: start.task.id, worker: start.worker.id, driver, outcome, plugin_died }
 }
 
 /// One task under way.
@@ -67,37 +77,37 @@ struct Work<'a> {
     tools: &'a Tools,
     worker: &'a Worker,
     version: Option<&'a Digest>,
-    watch: std::sync::Arc<dyn Watch>,
+    watch: std::sync::Arc<LiveTask>,
     cancel: &'a CancellationToken,
     ends: Instant,
     driver: Option<Box<dyn Driver>>,
 }
 
 impl Work<'_> {
-    async fn carry_out(&mut self, start: &Start, now: Timestamp) -> Result<Found, CallError> {
+    async fn carry_out(&mut self, start: &Start) -> Result<Found, CallError> {
         match start.task.spec.kind {
             TaskKind::Prepare => {
                 if start.task.spec.request.is_some() {
-                    self.call("revoke", Call::Revoke).await?;
+                    self.call(StepKind::Revoke, Call::Revoke).await?;
                 }
-                let access = self.call_for_access("prepare", Call::Prepare).await?;
+                let access = self.call_for_access(StepKind::Prepare, Call::Prepare).await?;
                 Ok(Found { access: Some(access), ..Found::default() })
             }
             TaskKind::Maintain => {
                 if start.task.spec.request.is_some() {
-                    self.call("revoke", Call::Revoke).await?;
+                    self.call(StepKind::Revoke, Call::Revoke).await?;
                 }
                 let message = self.worker.notes.clone().unwrap_or_else(|| "in maintenance".to_owned());
-                self.call("put in maintenance", Call::Maintain { message }).await?;
+                self.call(StepKind::Maintain, Call::Maintain { message }).await?;
                 Ok(Found::default())
             }
             TaskKind::Check | TaskKind::Recheck => self.check().await,
-            TaskKind::Open => self.open(start, now).await,
+            TaskKind::Open => self.open(start).await,
         }
     }
 
     async fn check(&mut self) -> Result<Found, CallError> {
-        let report = match self.call("check", Call::Check).await {
+        let report = match self.call(StepKind::Check, Call::Check).await {
             Ok(Reply::Health(report)) => report,
             Ok(_) => return Err(nonsense("check")),
             // A board that nothing can be asked of is as well as it was when it was prepared.
@@ -110,17 +120,17 @@ impl Work<'_> {
         Ok(Found { health: Some(report.at(self.tools.clock.now())), ..Found::default() })
     }
 
-    async fn open(&mut self, start: &Start, now: Timestamp) -> Result<Found, CallError> {
+    async fn open(&mut self, start: &Start) -> Result<Found, CallError> {
         let Some(request) = &start.request else { return Err(nonsense("open without a request")) };
         let mut found = Found::default();
-        if is_old(self.worker.health.checked_at, now, self.tools.settings.check_max_age) {
+        if start.task.has_step(&StepKind::Check) {
             found = self.check().await?;
             if found.health.as_ref().is_some_and(|health| !health.ok) {
                 return Ok(found);
             }
         }
         let (private_key, authorized_keys) = if request.spec.keys.is_empty() {
-            self.watch.step("take session key");
+            self.watch.own_step(StepKind::TakeKey, StepOutcome::Success);
             let pair = until_cancelled(self.cancel, self.ends, self.tools.keys.take())
                 .await?
                 .map_err(environment)?;
@@ -130,8 +140,8 @@ impl Work<'_> {
         };
         let user = self.worker.access.as_ref().map(|access| access.user.clone()).unwrap_or_default();
         let call = Call::Authorize { user, keys: authorized_keys.clone() };
-        let access = self.call_for_access("authorize", call).await?;
-        self.watch.step("open tunnel");
+        let access = self.call_for_access(StepKind::Authorize, call).await?;
+        self.watch.own_step(StepKind::OpenTunnel, StepOutcome::Success);
         let target = (access.host.clone(), access.port);
         // An earlier attempt on another worker may have left one open.
         self.tools.tunnels.close(request.id).await;
@@ -149,15 +159,15 @@ impl Work<'_> {
         Ok(Found { access: Some(access), opened: Some(opened), ..found })
     }
 
-    async fn call_for_access(&mut self, step: &str, call: Call) -> Result<Access, CallError> {
-        match self.call(step, call).await? {
+    async fn call_for_access(&mut self, step: StepKind, call: Call) -> Result<Access, CallError> {
+        match self.call(step.clone(), call).await? {
             Reply::Access(access) => Ok(access),
-            _ => Err(nonsense(step)),
+            _ => Err(nonsense(&step.to_string())),
         }
     }
 
-    async fn call(&mut self, step: &str, call: Call) -> Result<Reply, CallError> {
-        self.watch.step(step);
+    async fn call(&mut self, step: StepKind, call: Call) -> Result<Reply, CallError> {
+        self.watch.own_step(step.clone(), StepOutcome::Success);
         let left = self.ends.saturating_duration_since(Instant::now());
         let cancel = self.cancel.clone();
         if self.driver.is_none() {
@@ -165,14 +175,14 @@ impl Work<'_> {
         }
         match &mut self.driver {
             Some(driver) => driver.call(call, left, cancel).await,
-            None => Err(nonsense(step)),
+            None => Err(nonsense(&step.to_string())),
         }
     }
 
     /// A fresh instance leaves nothing half done. Its own failure only shows in the log: the task has failed already.
-    async fn clean_up(&mut self) {
+    async fn clean_up(&mut self, before: StepOutcome) {
         self.driver = None;
-        self.watch.step("clean up");
+        self.watch.own_step(StepKind::CleanUp, before);
         let deadline = self.tools.settings.timeouts.cleanup;
         let result = match start_driver(self.tools, self.worker, self.version, self.watch.clone()) {
             Ok(mut driver) => driver.call(Call::Cleanup, deadline, CancellationToken::new()).await,
@@ -204,7 +214,7 @@ fn start_driver(
     tools: &Tools,
     worker: &Worker,
     version: Option<&Digest>,
-    watch: std::sync::Arc<dyn Watch>,
+    watch: std::sync::Arc<LiveTask>,
 ) -> Result<Box<dyn Driver>, CallError> {
     tools
         .drivers
@@ -218,10 +228,6 @@ fn target_of(id: WorkerId, worker: &Worker) -> Target {
         capabilities: worker.capabilities.effective().clone(),
         config: worker.registration.driver_config.clone(),
     }
-}
-
-fn is_old(checked_at: Option<Timestamp>, now: Timestamp, max_age: SignedDuration) -> bool {
-    checked_at.is_none_or(|at| now.duration_since(at) > max_age)
 }
 
 fn environment(reason: String) -> CallError {

@@ -8,7 +8,7 @@ use grove_control::refusal::Refused;
 use grove_domain::id::{TaskId, Uuid};
 use grove_domain::moment::{Moment, SignedDuration, after};
 use grove_domain::request::{Bounds, Refusal, State};
-use grove_domain::task::{Phase, TaskKind};
+use grove_domain::task::{Phase, StepKind, TaskKind};
 use grove_domain::worker;
 
 use crate::support::{Farm, failure, id, wish};
@@ -79,7 +79,7 @@ async fn an_unwell_board_fails_and_its_request_is_served_by_another_in_its_old_p
     let open: Vec<_> = open.iter().filter(|task| task.spec.kind == TaskKind::Open).collect();
     assert_eq!(open[0].status.phase, Phase::Failed);
     assert_eq!(open[0].status.error.as_deref(), Some("fever"));
-    assert_eq!(open[0].status.steps[0].name, "check");
+    assert_eq!(open[0].status.steps[0].kind, StepKind::Check);
     farm.check_settled();
 }
 
@@ -264,13 +264,16 @@ async fn a_running_job_tells_its_tasks_steps_and_keeps_them() {
     let (task, kind) = farm.worker(1).task.unwrap();
     assert_eq!(kind, TaskKind::Open);
     let live = farm.controller.task(task).await.unwrap();
-    assert_eq!((live.status.phase, live.status.steps.len()), (Phase::Running, 1));
+    assert_eq!((live.status.phase, live.status.steps.len()), (Phase::Running, 2));
     assert!(live.status.deadline.is_some());
     assert_eq!(farm.controller.running_tasks(), 1);
     farm.pass(Duration::from_secs(6)).await;
     let kept = farm.controller.task(task).await.unwrap();
-    let names: Vec<_> = kept.status.steps.iter().map(|step| step.name.as_str()).collect();
-    assert_eq!((kept.status.phase, names), (Phase::Succeeded, vec!["authorize", "open tunnel"]));
+    let names: Vec<_> = kept.status.steps.iter().map(|step| step.kind.to_string()).collect();
+    assert_eq!(
+        (kept.status.phase, names),
+        (Phase::Succeeded, vec!["authorize".to_owned(), "open tunnel".to_owned()])
+    );
     assert!(kept.status.started.is_some());
     assert_eq!(farm.controller.running_tasks(), 0);
     assert_eq!(farm.controller.task(TaskId(Uuid::nil())).await, Err(Refused::NoSuchTask));

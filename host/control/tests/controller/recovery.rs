@@ -24,8 +24,8 @@ async fn crash_during(call: &str, arrange: impl AsyncFn(&Farm), wanted: worker::
     farm.crash_and_restart().await;
     farm.check_invariants();
     let lost = farm.controller.task(lost).await.unwrap();
-    assert_eq!((lost.status.phase, lost.spec.kind), (Phase::Cancelled, kind));
-    assert_eq!(lost.status.error.as_deref(), Some("the controller started again"));
+    assert_eq!((lost.status.phase, lost.spec.kind), (Phase::Failed, kind));
+    assert_eq!(lost.status.error.as_deref(), Some("its instance died"));
     farm.worker_is(1, wanted).await;
     farm.settle().await;
     farm.check_settled();
@@ -240,7 +240,7 @@ async fn tasks_of_a_dead_life_end_with_their_steps() {
     farm.settle().await;
     let ended = farm.fakes.store.ended_tasks();
     assert_eq!(ended.len(), 2);
-    assert!(ended.iter().all(|task| task.status.phase == Phase::Cancelled && task.status.ended.is_some()));
+    assert!(ended.iter().all(|task| task.status.phase == Phase::Failed && task.status.ended.is_some()));
     let live = farm.fakes.store.live_tasks();
     assert_eq!((live.len(), live[0].spec.kind), (1, TaskKind::Prepare));
     farm.check_settled();

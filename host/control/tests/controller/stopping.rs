@@ -37,9 +37,11 @@ async fn what_a_stop_cuts_off_is_on_record_and_begins_again() {
         assert_eq!((row.status.phase, row.spec.kind), (Phase::Cancelled, kind));
         assert_eq!(row.status.error.as_deref(), Some("the controller stopped"));
         assert!(row.status.started.is_some() && row.status.deadline.is_some(), "{row:?}");
-        let steps: Vec<_> = row.status.steps.iter().map(|step| (&*step.name, step.outcome)).collect();
-        let first = if kind == TaskKind::Check { "check" } else { "prepare" };
-        assert_eq!(steps, [(first, Some(StepOutcome::Success)), ("clean up", Some(StepOutcome::Cancelled))],);
+        let steps: Vec<_> =
+            row.status.steps.iter().map(|step| (step.kind.to_string(), step.outcome)).collect();
+        let first = if kind == TaskKind::Check { "check" } else { "prepare" }.to_owned();
+        let cancelled = Some(StepOutcome::Cancelled);
+        assert_eq!(steps, [(first, cancelled), ("clean up".to_owned(), cancelled)]);
     }
     let row = ended.iter().find(|row| row.id == cut_off[0].0).unwrap();
     assert_eq!(row.status.started, began);
@@ -94,7 +96,7 @@ async fn after_a_kill_even_what_a_stop_left_waiting_may_have_run() {
     farm.crash_and_restart().await;
     let ended = farm.fakes.store.ended_tasks();
     assert_eq!(ended.len(), 2);
-    assert_eq!(ended[1].status.error.as_deref(), Some("the controller started again"));
+    assert_eq!(ended[1].status.error.as_deref(), Some("its instance died"));
     farm.check_invariants();
 }
 

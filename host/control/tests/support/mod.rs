@@ -12,6 +12,7 @@ use grove_domain::id::{RequestId, Uuid, WorkerId};
 use grove_domain::moment::Timestamp;
 use grove_domain::plugin::{Digest, Origin, Plugin, PluginKind, PluginVersion};
 use grove_domain::request::{self, Create, Request, Spec};
+use grove_domain::task::Phase;
 use grove_domain::wants::{Term, Wants};
 use grove_domain::worker::{self, Edit, Registration, State, Worker};
 
@@ -232,7 +233,10 @@ impl Farm {
         self.check_rows();
         for task in self.fakes.store.ended_tasks() {
             assert!(task.status.ended.is_some(), "{task:?}");
-            assert!(task.status.steps.iter().all(|step| step.ended.is_some()), "{task:?}");
+            assert!(
+                task.status.steps.iter().all(|step| step.outcome.is_some() && step.ended.is_some()),
+                "{task:?}"
+            );
         }
         for (place, event) in self.fakes.store.all_events().iter().enumerate() {
             assert_eq!(event.seq, place as u64 + 1, "events are a sequence without gaps");
@@ -263,7 +267,12 @@ impl Farm {
             }
         }
         let mut live: HashMap<WorkerId, Vec<_>> = HashMap::new();
+        let newest = self.fakes.store.instances().last().map(|instance| instance.id);
         for task in self.fakes.store.live_tasks() {
+            let running = task.status.phase == Phase::Running;
+            assert_eq!(task.status.started.is_some(), running, "{task:?}");
+            assert_eq!(task.status.instance.is_some(), running, "{task:?}");
+            assert!(task.status.instance.is_none_or(|id| Some(id) == newest), "its instance died: {task:?}");
             assert_eq!(task.status.ended, None, "{task:?}");
             live.entry(task.spec.worker).or_default().push((task.id, task.spec.kind));
         }

@@ -18,6 +18,7 @@ mod plugin;
 mod plugin_properties;
 mod request;
 mod request_properties;
+mod task;
 mod wants;
 mod worker;
 mod worker_properties;

@@ -36,6 +36,11 @@ pub(crate) fn or_dash(text: Option<&str>) -> String {
     }
 }
 
+/// As much of a digest as people need.
+pub(crate) fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
 /// Capabilities in one line: `board=rpi4 uart=2`; values that would read as two are quoted.
 pub(crate) fn capabilities<'a>(map: impl IntoIterator<Item = (&'a String, &'a String)>) -> String {
     let pairs = map.into_iter().filter(|(key, _)| *key != "UUID").map(|(key, value)| {

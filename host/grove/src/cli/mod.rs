@@ -95,7 +95,10 @@ pub(crate) enum ClientCommand {
     #[command(subcommand)]
     Task(commands::task::Task),
     #[command(subcommand)]
+    Artifact(commands::artifact::Artifact),
+    #[command(subcommand)]
     Plugin(commands::plugin::Plugin),
+    Services(commands::services::Args),
     Events(commands::events::Args),
     #[command(subcommand)]
     Farm(commands::farm::Farm),
@@ -116,6 +119,10 @@ pub(crate) fn main() -> ExitCode {
 fn ask(global: &Global, command: ClientCommand) -> anyhow::Result<ExitCode> {
     use ClientCommand as C;
 
+    if global.output == Format::Dot && !matches!(command, C::Services(_)) {
+        let hint = "only `grove services` can be drawn: write -o json, or leave it out";
+        return Err(failure::Hinted::new("there is nothing to draw with -o dot", hint).into());
+    }
     let out = &Output::new(global.output, global.quiet, global.color);
     let farm = &Client::new(&global.server)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -128,7 +135,9 @@ fn ask(global: &Global, command: ClientCommand) -> anyhow::Result<ExitCode> {
             C::Worker(command) => commands::worker::run(farm, out, command).await?,
             C::Job(command) => commands::job::run(farm, out, command).await?,
             C::Task(command) => commands::task::run(farm, out, command).await?,
+            C::Artifact(command) => commands::artifact::run(farm, out, command).await?,
             C::Plugin(command) => commands::plugin::run(farm, out, command).await?,
+            C::Services(args) => commands::services::run(farm, out, args).await?,
             C::Events(args) => commands::events::run(farm, out, args).await?,
             C::Farm(command) => commands::farm::run(farm, out, command).await?,
         }

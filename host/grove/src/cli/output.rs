@@ -13,6 +13,9 @@ pub(crate) enum Format {
     #[default]
     Human,
     Json,
+    // For `grove services` alone.
+    #[value(hide = true)]
+    Dot,
 }
 
 /// When to colour.
@@ -54,6 +57,10 @@ impl Output {
 
     pub(crate) fn is_json(&self) -> bool {
         self.format == Format::Json
+    }
+
+    pub(crate) fn is_dot(&self) -> bool {
+        self.format == Format::Dot
     }
 
     /// Whether something that moves may be drawn on stderr.
@@ -159,10 +166,12 @@ impl Output {
 /// Colour of a cell that is a state.
 fn state_color(text: &str) -> Option<Color> {
     match text {
-        "idle" | "succeeded" | "done" | "serving" => Some(Color::Green),
-        "running" | "in_progress" | "prepare" | "busy" => Some(Color::Yellow),
+        "idle" | "succeeded" | "done" | "active" | "started" => Some(Color::Green),
+        "running" | "in_progress" | "prepare" | "busy" | "loading" | "waiting" | "starting" | "stopping" => {
+            Some(Color::Yellow)
+        }
         "failed" | "invalid" | "timeout" => Some(Color::Red),
-        "maintenance" | "cancelled" => Some(Color::DarkGrey),
+        "maintenance" | "cancelled" | "disabled" | "stopped" => Some(Color::DarkGrey),
         _ => None,
     }
 }

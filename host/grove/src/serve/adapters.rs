@@ -3,6 +3,7 @@
 pub(crate) mod access;
 pub(crate) mod drivers;
 pub(crate) mod log;
+pub(crate) mod objects;
 pub(crate) mod policies;
 pub(crate) mod services;
 pub(crate) mod store;

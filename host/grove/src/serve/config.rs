@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use grove_access::secrets::Secrets;
 use grove_control::Settings;
-use grove_control::settings::{Caps, Retention, Timeouts};
+use grove_control::settings::{Caps, Life, Retention, Timeouts};
 use grove_domain::group::{Owner, OwnerGroups};
 use grove_domain::moment::SignedDuration;
 use grove_domain::plugin;
 use grove_domain::request::Bounds;
 use grove_domain::worker::Rules;
+use grove_objects::{Keeping, Quotas, S3};
 use grove_runtime::Grants;
 use grove_wire::Span;
 use serde::Deserialize;
@@ -35,6 +37,7 @@ pub(crate) struct Config {
     pub(crate) timeouts: TimeoutConfig,
     pub(crate) limits: Limits,
     pub(crate) retention: RetentionConfig,
+    pub(crate) objects: ObjectConfig,
     pub(crate) tunnels: TunnelConfig,
     pub(crate) keys: KeyConfig,
     pub(crate) policy: PolicyConfig,
@@ -109,6 +112,33 @@ pub(crate) struct RetentionConfig {
     requests: Span,
     requests_max: usize,
     history: Span,
+    logs: Span,
+    logs_mib: u64,
+    artifacts: Span,
+    artifacts_mib: u64,
+}
+
+/// Where files are that are not in the store.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ObjectConfig {
+    kind: Place,
+    bucket: String,
+    prefix: String,
+    endpoint: Option<String>,
+    region: String,
+    /// Name of the secret with the key: its id, and in the next line the key.
+    secret: Option<String>,
+    artifact_mib: u64,
+    group_mib: u64,
+    artifacts: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Place {
+    Folder,
+    S3,
 }
 
 /// Where users' tunnels are.
@@ -179,6 +209,7 @@ impl Default for Config {
             timeouts: TimeoutConfig::default(),
             limits: Limits::default(),
             retention: RetentionConfig::default(),
+            objects: ObjectConfig::default(),
             tunnels: TunnelConfig::default(),
             keys: KeyConfig::default(),
             policy: PolicyConfig::default(),
@@ -245,7 +276,31 @@ impl Default for Limits {
 
 impl Default for RetentionConfig {
     fn default() -> Self {
-        Self { requests: span(7 * 86_400), requests_max: 100_000, history: span(30 * 86_400) }
+        Self {
+            requests: span(7 * 86_400),
+            requests_max: 100_000,
+            history: span(30 * 86_400),
+            logs: span(30 * 86_400),
+            logs_mib: 4096,
+            artifacts: span(30 * 86_400),
+            artifacts_mib: 102_400,
+        }
+    }
+}
+
+impl Default for ObjectConfig {
+    fn default() -> Self {
+        Self {
+            kind: Place::Folder,
+            bucket: String::new(),
+            prefix: "grove".to_owned(),
+            endpoint: None,
+            region: "us-east-1".to_owned(),
+            secret: None,
+            artifact_mib: 4096,
+            group_mib: 16_384,
+            artifacts: 10_000,
+        }
     }
 }
 
@@ -292,6 +347,12 @@ impl Config {
                      asked who they are; use a loopback address, or say --insecure-listen if you mean it"
                 );
             }
+        }
+        if self.objects.kind == Place::S3 && self.objects.bucket.is_empty() {
+            bail!("objects.kind is s3: say objects.bucket, too");
+        }
+        if let Some(folder) = self.plugins.folder.as_deref().filter(|folder| !folder.is_dir()) {
+            bail!("the plugin folder {} is not there; make it, or name another one", folder.display());
         }
         if self.tunnels.first_port > self.tunnels.last_port {
             bail!("tunnels.first_port must not be greater than tunnels.last_port");
@@ -349,6 +410,7 @@ impl Config {
                 demands_per_round: self.limits.demands_per_round.max(1),
                 ..Caps::default()
             },
+            life: Life::default(),
             retention: Retention {
                 requests: signed(self.retention.requests),
                 requests_max: self.retention.requests_max,
@@ -364,10 +426,60 @@ impl Config {
         }
     }
 
+    /// The bucket for files, if they are in one.
+    pub(crate) fn bucket(&self, secrets: &Secrets) -> anyhow::Result<Option<S3>> {
+        let objects = &self.objects;
+        if objects.kind == Place::Folder {
+            return Ok(None);
+        }
+        let key = match &objects.secret {
+            None => None,
+            Some(name) => {
+                let text = secrets.read(name).context("failed to read objects.secret")?;
+                let mut words = text.split_whitespace().map(str::to_owned);
+                let pair = words.next().zip(words.next());
+                Some(pair.with_context(|| {
+                    format!("the secret {name} must hold the id of a key, and the key in the next line")
+                })?)
+            }
+        };
+        Ok(Some(S3 {
+            bucket: objects.bucket.clone(),
+            prefix: objects.prefix.clone(),
+            endpoint: objects.endpoint.clone(),
+            region: objects.region.clone(),
+            key,
+        }))
+    }
+
+    /// Bounds on artifacts.
+    pub(crate) fn quotas(&self) -> Quotas {
+        Quotas {
+            artifact: mib(self.objects.artifact_mib),
+            group: mib(self.objects.group_mib),
+            count: self.objects.artifacts,
+            unused: signed(self.retention.artifacts),
+            total: mib(self.retention.artifacts_mib),
+        }
+    }
+
+    /// Bounds on the logs of tasks.
+    pub(crate) fn keeping(&self) -> Keeping {
+        Keeping {
+            age: signed(self.retention.logs),
+            total: mib(self.retention.logs_mib),
+            ..Keeping::default()
+        }
+    }
+
     /// Longest time that a clean stop may take.
     pub(crate) fn drain(&self) -> Duration {
         self.drain.duration()
     }
+}
+
+fn mib(mib: u64) -> u64 {
+    mib.saturating_mul(1 << 20)
 }
 
 fn signed(span: Span) -> SignedDuration {

@@ -9,9 +9,12 @@ use anyhow::{Context, bail};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use grove_access::secrets::Secrets;
-use grove_api::{Front, Limits};
+use grove_api::{Front, Limits, Storage};
 use grove_control::clock::{Clock, SystemClock};
-use grove_engine::{Config as EngineConfig, Engine, Environment, Exit, Observer, Report, State};
+use grove_engine::{
+    Config as EngineConfig, Engine, Environment, Exit, Observer, Refused, Report, Service, State,
+};
+use grove_objects::{Artifacts, Backend, Logs, Objects};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -22,10 +25,13 @@ use super::plugins::load::{Loader, PolicySettings};
 use super::plugins::registry::Registry;
 use super::plugins::shelf::Shelf;
 use super::services::{self, API, HTTP, Hopeless, Shared};
-use super::transfer::{FarmTransfer, StoreSlot};
+use super::transfer::{FarmTransfer, Slot};
 
 /// Of the time for a clean stop: what services get that are stopped after the controller.
 const AFTERWARDS: Duration = Duration::from_secs(5);
+
+/// What the last lines of tasks get to be written.
+const LAST_LINES: Duration = Duration::from_secs(3);
 
 /// What becomes of a house whose port is another's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,37 +51,53 @@ pub(crate) struct House {
 impl House {
     /// Starts every service, in whatever order they can.
     pub(crate) async fn start(config: Config, port: Port) -> anyhow::Result<Self> {
+        let rules = engine_config(&config, port);
+        Self::with(config, rules, |service| service).await
+    }
+
+    /// By these rules, and with every service as `make` makes it.
+    async fn with(
+        config: Config,
+        rules: EngineConfig,
+        make: impl Fn(Service) -> Service + Send + Sync + 'static,
+    ) -> anyhow::Result<Self> {
         let state = config.state()?;
         let folder = private_folder(&state)?;
-        let engine = Engine::start(engine_config(&config, port), environment())?;
+        let engine = Engine::start(rules, environment())?;
         let shelf = Shelf::new(subfolder(&folder, "plugins")?);
         let text = serde_json::to_string(&config.policy.settings)
             .context("the settings of the policy cannot be written as JSON")?;
         let settings = PolicySettings { name: config.policy.name.clone(), text };
+        let secrets = Secrets::new(subfolder(&folder, "secrets")?);
+        let storage = storage(&config, &state, &folder, &secrets)?;
         let reported = Arc::new(Reported::of(engine.handle()));
-        let store = StoreSlot::default();
+        let (store, running) = (Slot::default(), Slot::default());
         let transfer = Arc::new(FarmTransfer {
             engine: engine.handle(),
             store: store.clone(),
+            controller: running.clone(),
             shelf: shelf.clone(),
             state,
             actor: format!("user:{}", config.owner().name),
         });
         let shared = Arc::new(Shared {
             store,
-            secrets: Arc::new(Secrets::new(subfolder(&folder, "secrets")?)),
+            running,
+            secrets: Arc::new(secrets),
+            storage,
             registry: Registry::new(),
             policies: PluginPolicies::new(),
             loader: Loader { shelf, config: Arc::new(config.plugins.clone()), settings },
             front: Front::new(limits(&config), reported).with_transfer(transfer),
             engine: engine.handle(),
+            make: Box::new(make),
             address: watch::Sender::new(None),
             store_was_open: Default::default(),
             folder,
             config,
         });
         for service in services::all(&shared) {
-            engine.install(service).await?;
+            shared.install(service).await?;
         }
         Ok(Self { engine, shared })
     }
@@ -104,6 +126,14 @@ impl House {
     /// Runs until `stop` fires; then finishes what is being answered, stops deciding, and returns when everything
     /// decided is stored.
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let logs = self.shared.storage.logs.clone();
+        let ended = self.until_stopped(stop).await;
+        // By now every task has ended.
+        logs.finish(LAST_LINES).await;
+        ended
+    }
+
+    async fn until_stopped(self, stop: CancellationToken) -> anyhow::Result<()> {
         tokio::select! {
             () = stop.cancelled() => {}
             ended = self.engine.wait() => return Ok(ended?),
@@ -115,6 +145,20 @@ impl House {
         self.engine.kill();
         Ok(self.engine.wait().await?)
     }
+}
+
+/// Files outside the store. Nothing is looked at yet, and no bucket is asked.
+fn storage(config: &Config, state: &Path, folder: &Dir, secrets: &Secrets) -> anyhow::Result<Storage> {
+    let backend = match config.bucket(secrets)? {
+        Some(bucket) => Backend::S3(bucket),
+        None => {
+            subfolder(folder, "objects")?;
+            Backend::Folder(state.join("objects"))
+        }
+    };
+    let objects = Objects::open(backend).context("failed to open the place for files")?;
+    let artifacts = Artifacts::new(objects.clone(), config.quotas());
+    Ok(Storage { artifacts, logs: Logs::new(objects, config.keeping()) })
 }
 
 fn limits(config: &Config) -> Limits {
@@ -155,6 +199,8 @@ impl Observer for Told {
 
     fn stopped(&self, service: &str, _attempt: u64, exit: &Exit) {
         match exit {
+            // What it wanted of an engine that stops.
+            Exit::Failed(_) if exit.error::<Refused>() == Some(&Refused::ShuttingDown) => {}
             Exit::Failed(_) => tracing::warn!(service, "{exit}"),
             _ => tracing::debug!(service, "{exit}"),
         }
@@ -191,3 +237,6 @@ pub(crate) fn subfolder(folder: &Dir, name: &str) -> anyhow::Result<Dir> {
         .and_then(|()| folder.open_dir(name))
         .with_context(|| format!("failed to open {name} in the state folder"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 //!                                 └─▶ plugins ──▶ (installs) plugin/NAME@VERSION ──▶ runtime
 //!                                       ▲              ▲
 //!                       plugin-folder ──┘   policy ────┴──▶ controller
+//! objects (nobody waits for it)
 //! ```
 //!
 //! An arrow leads to what a service needs. The dispatcher, its timers, the publisher of events and the sessions with
@@ -18,6 +19,7 @@ mod controller;
 mod folder;
 mod http;
 mod keys;
+mod objects;
 mod plugin;
 mod plugins;
 mod policy;
@@ -32,15 +34,17 @@ pub(crate) use store::Hopeless;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use cap_std::fs::Dir;
 use grove_access::keypool::KeyPool;
 use grove_access::secrets::Secrets;
 use grove_access::tunnel::Tunnels;
-use grove_api::Front;
+use grove_api::{Front, Storage};
 use grove_control::Controller;
-use grove_engine::{EngineHandle, Key, Service};
+use grove_engine::{EngineHandle, Key, Refused, Service};
 use grove_runtime::Runtime;
+use grove_store::Store;
 use tokio::sync::watch;
 
 use super::adapters::policies::PluginPolicies;
@@ -49,7 +53,7 @@ use super::config::Config;
 use super::plugins::intake::Intake;
 use super::plugins::load::Loader;
 use super::plugins::registry::Registry;
-use super::transfer::StoreSlot;
+use super::transfer::Slot;
 
 /// The durable truth.
 const STORE: Key<SqliteStore> = Key::new("store");
@@ -63,6 +67,8 @@ pub(crate) const TUNNELS: Key<Tunnels> = Key::new("tunnels");
 const CONTROLLER: Key<Controller> = Key::new("controller");
 /// That plugins are found, and follow the rows of the farm.
 const PLUGINS: &str = "plugins";
+/// That files outside the store are looked through, and kept within their bounds.
+const OBJECTS: &str = "objects";
 /// The policy in use.
 const POLICY: &str = "policy";
 
@@ -77,19 +83,56 @@ pub(crate) struct Shared {
     pub(crate) loader: Loader,
     pub(crate) front: Front,
     /// The open store, for who needs it without the controller.
-    pub(crate) store: StoreSlot,
+    pub(crate) store: Slot<Store>,
+    /// The controller that runs, for who needs it without its service.
+    pub(crate) running: Slot<Controller>,
+    /// Files outside the store.
+    pub(crate) storage: Storage,
     /// For those that install others.
     pub(crate) engine: EngineHandle,
+    /// What every service goes through before it is installed: tests break some.
+    pub(crate) make: Box<dyn Fn(Service) -> Service + Send + Sync>,
     /// Where HTTP is served, once it is.
     pub(crate) address: watch::Sender<Option<SocketAddr>>,
     /// Whether the store was ever open: then there is a farm to lose.
     pub(crate) store_was_open: AtomicBool,
 }
 
+/// Between looks at whether a service has left.
+const LEAVING: Duration = Duration::from_millis(5);
+
 impl Shared {
+    /// Installs a service, in the place of one of its name that is there or is leaving.
+    pub(crate) async fn install(&self, service: Service) -> Result<(), Refused> {
+        let service = (self.make)(service);
+        loop {
+            match self.engine.install(service.clone()).await {
+                Err(Refused::AlreadyInstalled) => match self.engine.replace(service.clone()).await {
+                    // It is about to leave, which takes no longer than its deadline.
+                    Err(Refused::NotInstalled) => tokio::time::sleep(LEAVING).await,
+                    other => return other,
+                },
+                other => return other,
+            }
+        }
+    }
+
+    /// Takes a service out, if it is there.
+    async fn uninstall(&self, name: &str) -> Result<(), Refused> {
+        match self.engine.uninstall(name).await {
+            Err(Refused::NotInstalled) => Ok(()),
+            other => other,
+        }
+    }
+
     /// The way in for plugins, as long as these live.
     fn intake(&self, controller: &Controller, runtime: &Runtime) -> Intake {
-        Intake { controller: controller.clone(), runtime: runtime.clone(), loader: self.loader.clone() }
+        Intake {
+            controller: controller.clone(),
+            runtime: runtime.clone(),
+            loader: self.loader.clone(),
+            registry: self.registry.clone(),
+        }
     }
 }
 
@@ -100,6 +143,7 @@ pub(crate) fn all(shared: &Arc<Shared>) -> Vec<Service> {
         runtime::service(shared),
         keys::service(shared),
         tunnels::service(shared),
+        objects::service(shared),
         controller::service(shared),
         plugins::service(shared),
         api::service(shared),

@@ -13,6 +13,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grove_api::{Feed, Transfer, TransferRefused, Write};
+use grove_control::Controller;
 use grove_control::clock::{Clock, SystemClock};
 use grove_domain::plugin::Digest;
 use grove_engine::{EngineHandle, Report, State};
@@ -27,37 +28,52 @@ use super::services::{API, TUNNELS};
 /// Longest wait for the new farm to be served; whoever asks later waits for it by themselves.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The store while it is open; cheap to clone.
-#[derive(Clone, Default)]
-pub(crate) struct StoreSlot(Arc<Mutex<Option<Store>>>);
+/// What a service makes, while it is started; cheap to clone.
+pub(crate) struct Slot<T>(Arc<Mutex<Option<T>>>);
 
-/// The store is in its slot as long as this lives.
-pub(crate) struct InSlot(StoreSlot);
+/// It is in its slot as long as this lives.
+pub(crate) struct InSlot<T>(Slot<T>);
 
-impl StoreSlot {
-    pub(crate) fn put(&self, store: Store) -> InSlot {
-        *self.0.lock() = Some(store);
-        InSlot(self.clone())
-    }
-
-    fn get(&self) -> Result<Store, TransferRefused> {
-        let none = || TransferRefused::Unavailable("the store is not open".to_owned());
-        self.0.lock().clone().ok_or_else(none)
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self(Arc::default())
     }
 }
 
-impl Drop for InSlot {
+impl<T> Clone for Slot<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: Clone> Slot<T> {
+    pub(crate) fn put(&self, made: T) -> InSlot<T> {
+        *self.0.lock() = Some(made);
+        InSlot(self.clone())
+    }
+
+    fn get(&self) -> Option<T> {
+        self.0.lock().clone()
+    }
+}
+
+impl<T> Drop for InSlot<T> {
     fn drop(&mut self) {
         // Outside the lock: it may be the last handle.
-        let store = self.0.0.lock().take();
-        drop(store);
+        let made = self.0.0.lock().take();
+        drop(made);
     }
+}
+
+fn open(slot: &Slot<Store>) -> Result<Store, TransferRefused> {
+    slot.get().ok_or_else(|| TransferRefused::Unavailable("the store is not open".to_owned()))
 }
 
 /// The farm of this house.
 pub(crate) struct FarmTransfer {
     pub(crate) engine: EngineHandle,
-    pub(crate) store: StoreSlot,
+    pub(crate) store: Slot<Store>,
+    pub(crate) controller: Slot<Controller>,
     pub(crate) shelf: Shelf,
     /// The folder of the store.
     pub(crate) state: PathBuf,
@@ -65,14 +81,14 @@ pub(crate) struct FarmTransfer {
     pub(crate) actor: String,
 }
 
-/// The seam of the farm's mode: whether the farm may be replaced now. Until a farm can be put into maintenance, whoever
-/// imports says that it is meant; or nobody is served anyway.
-fn may_import(engine: &EngineHandle, while_serving: bool) -> Result<(), TransferRefused> {
-    let is_served = started(&engine.watch_report().borrow(), API);
-    if while_serving || !is_served {
-        return Ok(());
+/// Whether the farm may be replaced now: in maintenance, or while nobody runs it.
+fn may_import(controller: &Slot<Controller>) -> Result<(), TransferRefused> {
+    let at_work = |controller: Controller| !controller.farm().mode().mode.is_maintenance();
+    if controller.get().is_some_and(at_work) {
+        let why = "the farm is not in maintenance: an import would replace it under its users";
+        return Err(TransferRefused::AtWork(why.to_owned()));
     }
-    Err(TransferRefused::AtWork("users are served: an import would replace the farm under them".to_owned()))
+    Ok(())
 }
 
 fn started(report: &Report, name: &str) -> bool {
@@ -84,8 +100,8 @@ fn starts(report: &Report, name: &str) -> u64 {
 }
 
 impl Transfer for FarmTransfer {
-    fn may_import(&self, while_serving: bool) -> Result<(), TransferRefused> {
-        may_import(&self.engine, while_serving)
+    fn may_import(&self) -> Result<(), TransferRefused> {
+        may_import(&self.controller)
     }
 
     fn export(&self) -> BoxFuture<'static, Result<Write, TransferRefused>> {
@@ -93,7 +109,8 @@ impl Transfer for FarmTransfer {
         let about = About { created: SystemClock.now(), version: env!("CARGO_PKG_VERSION").to_owned() };
         async move {
             // The store itself is let go of: the snapshot has a connection of its own.
-            let export = blocking(move || store.get()?.export().map_err(|error| unavailable(&error))).await?;
+            let export =
+                blocking(move || open(&store)?.export().map_err(|error| unavailable(&error))).await?;
             let write: Write = Box::new(move |out: &mut dyn io::Write| {
                 export.write(&about, &Kept(shelf), out).map(drop).map_err(|error| error.to_string())
             });
@@ -105,11 +122,10 @@ impl Transfer for FarmTransfer {
     fn import(
         &self,
         mut from: Feed,
-        while_serving: bool,
         dry_run: bool,
     ) -> BoxFuture<'static, Result<FarmImport, TransferRefused>> {
         let (engine, slot, shelf) = (self.engine.clone(), self.store.clone(), self.shelf.clone());
-        let (state, actor) = (self.state.clone(), self.actor.clone());
+        let (controller, state, actor) = (self.controller.clone(), self.state.clone(), self.actor.clone());
         async move {
             let staged = blocking(move || {
                 Staged::read(&state, &mut from, !dry_run, SystemClock.now()).map_err(refused)
@@ -117,7 +133,7 @@ impl Transfer for FarmTransfer {
             let staged = Arc::new(staged.await?);
             let (look, store) = (staged.clone(), slot.clone());
             let tables = blocking(move || {
-                let changes = store.get()?.compare(&look).map_err(|error| unavailable(&error))?;
+                let changes = open(&store)?.compare(&look).map_err(|error| unavailable(&error))?;
                 Ok(changes
                     .into_iter()
                     .map(|change| {
@@ -130,15 +146,14 @@ impl Transfer for FarmTransfer {
             if dry_run {
                 return Ok(summary);
             }
-            // It may have changed while the export was read.
-            may_import(&engine, while_serving)?;
             let before = starts(&engine.watch_report().borrow(), API);
             let replaced = blocking(move || {
                 let kept = Kept(shelf);
                 let keep = || staged.keep_components(&kept).map_err(|error| unavailable(&error));
                 keep()?;
-                let replaced = slot
-                    .get()?
+                // It may have changed while the export was read.
+                may_import(&controller)?;
+                let replaced = open(&slot)?
                     .replace(&staged, &actor, SystemClock.now())
                     .map_err(|error| unavailable(&error))?;
                 // The old farm may just have thrown away what it did not know.

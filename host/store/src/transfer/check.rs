@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::ImportError;
 use super::tables::{Table, quoted};
+use super::{FARM, ImportError};
 use crate::error::StoreError;
-use crate::rows::{self, PLUGINS, REQUESTS, SELECT_VERSIONS, TASKS, WORKERS};
+use crate::rows::{self, PLUGINS, REQUESTS, SELECT_LIMITS, SELECT_MODE, SELECT_VERSIONS, TASKS, WORKERS};
 
 /// Every reference leads somewhere; else the line of the row is told from which one does not.
 pub(super) fn references(
@@ -53,6 +53,8 @@ pub(super) fn sound(connection: &Connection, first_lines: &BTreeMap<String, u64>
     understood(connection, line("workers"), &by(WORKERS.select(), "id"), rows::worker)?;
     understood(connection, line("requests"), &by(REQUESTS.select(), "id"), rows::request)?;
     understood(connection, line("tasks"), &by(TASKS.select(), "id"), rows::task)?;
+    understood(connection, line(FARM), SELECT_MODE, rows::mode)?;
+    understood(connection, line("limits"), SELECT_LIMITS, rows::limit)?;
     understood(connection, line("plugins"), &by(PLUGINS.select(), "name"), rows::plugin)?;
     understood(connection, line("plugin_versions"), SELECT_VERSIONS, rows::version)?;
     understood(connection, line("events"), "SELECT * FROM events ORDER BY seq", rows::event)

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use grove_domain::moment::Timestamp;
 use grove_domain::request::{self, Job, JobAccess, Request};
-use grove_domain::task::Phase;
+use grove_domain::task::{End, Report};
 use grove_domain::worker::{self, Worker};
 use rusqlite::Connection;
 
@@ -43,7 +43,10 @@ pub(super) fn settle(connection: &mut Connection, now: Timestamp) -> Result<Sett
     let mut settled = Settled::default();
     let live = format!("{} WHERE ended IS NULL", TASKS.select());
     for task in all(&transaction, &live, rows::task)? {
-        let task = task.ended(Phase::Failed, Some(IMPORTED.to_owned()), now);
+        let report = Report::Ended { end: End::Failed, error: Some(IMPORTED.to_owned()), at: now };
+        let Some(task) = task.reported(report) else {
+            return Err(StoreError::Other(format!("task {} could not be ended", task.id)));
+        };
         update(&transaction, &TASKS, |row| put_task(row, &task))?;
         settled.tasks += 1;
     }

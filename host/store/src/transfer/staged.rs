@@ -13,6 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use grove_domain::moment::Timestamp;
 use grove_domain::plugin::Digest;
+use rusqlite::config::DbConfig;
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, Statement};
 use serde::Deserialize;
@@ -198,6 +199,8 @@ fn database(folder: &Path, schema: u32) -> Result<Connection, Problem> {
          PRAGMA temp_store = FILE; PRAGMA cache_size = -32000; PRAGMA foreign_keys = ON;",
     )?;
     schema::migrate_to(&mut connection, 0, schema)?;
+    // They are about changes of a farm: more tasks may run in it than a limit that was set later would let begin.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
     Ok(connection)
 }
 

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::tables::{quoted, tables};
 use super::{FARM, Staged};
 use crate::error::StoreError;
-use crate::rows::Count;
+use crate::rows::{At, Count};
 
 /// What the writer is to put in the place of everything.
 pub(crate) struct Replacement {
@@ -49,8 +49,9 @@ impl Replacement {
 }
 
 /// Puts the rows of the attached database `staged` in the place of those of `main`, in the transaction that there is; the
-/// new epoch. Triggers must be off: they are about changes of a farm, and this is another farm.
-pub(crate) fn replace_rows(connection: &Connection) -> Result<u64, StoreError> {
+/// new epoch. The farm is in maintenance afterwards, whatever the mode of either was: nobody has looked at it yet. Triggers
+/// must be off: they are about changes of a farm, and this is another farm.
+pub(crate) fn replace_rows(connection: &Connection, now: Timestamp) -> Result<u64, StoreError> {
     // Until the end of this transaction.
     connection.execute_batch("PRAGMA defer_foreign_keys = ON")?;
     let tables = tables(connection)?;
@@ -71,6 +72,9 @@ pub(crate) fn replace_rows(connection: &Connection) -> Result<u64, StoreError> {
             connection.execute(&highest, [])?;
         }
     }
+    let maintenance = "UPDATE main.farm SET mode = 'maintenance', mode_since = ?, mode_reason = 'imported',
+        mode_until = NULL, mode_revision = mode_revision + 1 WHERE mode <> 'maintenance'";
+    connection.execute(maintenance, [At(now)])?;
     let sql = "UPDATE main.farm SET epoch = max(epoch, (SELECT epoch FROM staged.farm)) + 1, stopped = 0 RETURNING epoch";
     Ok(connection.query_row(sql, [], |row| row.get::<_, Count>(0))?.0)
 }

@@ -9,7 +9,7 @@ use super::{Last, Writer};
 use crate::error::{CommitError, StoreError};
 use crate::rows::{
     Binder, Count, INSERT_EVENT, INSERT_VERSION, Id, PLUGINS, REQUESTS, Sha, TASKS, Table, WORKERS,
-    put_event, put_plugin, put_request, put_task, put_version, put_worker,
+    put_event, put_instance, put_limit, put_mode, put_plugin, put_request, put_task, put_version, put_worker,
 };
 
 /// Why nothing of a group is stored.
@@ -222,6 +222,17 @@ impl<'c> Group<'c> {
                     .prepare_cached(sql)
                     .and_then(|mut delete| delete.execute(rusqlite::params![name, Sha(*digest)]));
                 one_row(removed, || format!("the removal of version {} of plugin {name}", digest.short()))
+            }
+            Change::PutLimit(limit) => {
+                let what = || format!("the limit of {} at revision {}", limit.scope, limit.revision);
+                one_row(put_limit(self.connection, limit), what)
+            }
+            Change::PutMode(mode) => {
+                let what = || format!("the farm's mode at revision {}", mode.revision);
+                one_row(put_mode(self.connection, mode), what)
+            }
+            Change::PutInstance(instance) => {
+                one_row(put_instance(self.connection, instance), || format!("instance {}", instance.id))
             }
             Change::Stopped => {
                 let written = run(self.connection, "UPDATE farm SET stopped = 1");

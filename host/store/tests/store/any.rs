@@ -6,11 +6,13 @@ use std::sync::Arc;
 use grove_domain::capability::{Capabilities, Map};
 use grove_domain::event::{Event, Subject};
 use grove_domain::group::{Owner, OwnerGroups};
-use grove_domain::id::{RequestId, TaskId, Uuid, WorkerId};
+use grove_domain::id::{InstanceId, RequestId, TaskId, Uuid, WorkerId};
 use grove_domain::moment::{Moment, SignedDuration, Timestamp};
 use grove_domain::plugin::{Digest, Origin, Plugin, PluginKind, PluginVersion, Probation};
 use grove_domain::request::{self, Job, JobAccess, Priority, Request, Spec};
-use grove_domain::task::{Phase, Step, StepOutcome, Task, TaskKind, TaskSpec, TaskStatus};
+use grove_domain::task::{
+    LogLevel, LogLine, LogTail, Phase, Step, StepKind, StepOutcome, Task, TaskKind, TaskSpec, TaskStatus,
+};
 use grove_domain::wants::Wants;
 use grove_domain::worker::{self, Access, Health, Occupation, Recovery, Registration, Worker};
 use proptest::collection::{btree_map, vec};
@@ -123,13 +125,23 @@ pub(crate) fn task() -> impl Strategy<Value = Task> {
         uuid().prop_map(WorkerId),
         count(),
         of(count().prop_map(RequestId)),
-        (text(), of(digest())),
+        (text(), of(digest()), of(text())),
         span(),
         instant(),
     )
-        .prop_map(|(kind, worker, generation, request, (driver, driver_version), timeout, queued)| {
-            TaskSpec { kind, worker, generation, request, driver, driver_version, timeout, queued }
-        });
+        .prop_map(
+            |(kind, worker, generation, request, (driver, driver_version, host), timeout, queued)| TaskSpec {
+                kind,
+                worker,
+                generation,
+                request,
+                driver,
+                host,
+                driver_version,
+                timeout,
+                queued,
+            },
+        );
     (uuid(), spec, status()).prop_map(|(id, spec, status)| Task {
         id: TaskId(id),
         spec: Arc::new(spec),
@@ -138,25 +150,45 @@ pub(crate) fn task() -> impl Strategy<Value = Task> {
     })
 }
 
+/// Any step: also one that only a newer version knows.
+fn step_kind() -> impl Strategy<Value = StepKind> {
+    prop_oneof![
+        select(&StepKind::CORE[..]),
+        text().prop_map(StepKind::Driver),
+        text().prop_map(|raw| StepKind::stored(&raw)),
+    ]
+}
+
+fn log() -> impl Strategy<Value = LogTail> {
+    let line = (instant(), select(&LogLevel::ALL[..]), text());
+    vec(line, 0..4)
+        .prop_map(|lines| lines.into_iter().map(|(at, level, text)| LogLine { at, level, text }).collect())
+}
+
 fn status() -> impl Strategy<Value = TaskStatus> {
-    let outcome = select(vec![StepOutcome::Success, StepOutcome::Failed, StepOutcome::Cancelled]);
-    let step = (text(), instant(), of((instant(), outcome))).prop_map(|(name, started, end)| Step {
-        name,
+    let outcome = select(&StepOutcome::ALL[..]);
+    let step = (step_kind(), of(instant()), of((instant(), outcome))).prop_map(|(kind, started, end)| Step {
+        kind,
         started,
         ended: end.map(|(at, _)| at),
         outcome: end.map(|(_, outcome)| outcome),
     });
     let times = (instant(), of(instant()), instant(), of(instant()));
-    (select(&Phase::ALL[..]), vec(step, 0..3), 0..=100_u8, text(), text(), times).prop_map(
-        |(phase, steps, progress, note, error, (begun, started, ended, deadline))| TaskStatus {
-            phase,
-            steps,
-            progress,
-            note,
-            error: matches!(phase, Phase::Failed | Phase::Cancelled).then_some(error),
-            started: started.or((phase == Phase::Running).then_some(begun)),
-            ended: phase.is_terminal().then_some(ended),
-            deadline,
+    let told = (text(), log(), text(), of(uuid().prop_map(InstanceId)));
+    (select(&Phase::ALL[..]), vec(step, 0..3), 0..=100_u8, told, times).prop_map(
+        |(phase, steps, progress, (note, log, error, instance), (begun, started, ended, deadline))| {
+            TaskStatus {
+                phase,
+                steps,
+                progress,
+                note,
+                log,
+                error: matches!(phase, Phase::Failed | Phase::Cancelled).then_some(error),
+                instance,
+                started: started.or((phase == Phase::Running).then_some(begun)),
+                ended: phase.is_terminal().then_some(ended),
+                deadline,
+            }
         },
     )
 }

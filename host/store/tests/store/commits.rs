@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use grove_domain::event::Subject;
 use grove_domain::id::{RequestId, Uuid, WorkerId};
 use grove_domain::request::State;
-use grove_domain::task::{Phase, TaskKind};
+use grove_domain::task::{End, TaskKind};
 use grove_store::{Batch, Change, CommitError, EventQuery, Loaded, Store, StoreError};
 
 use crate::farm::{
@@ -38,7 +38,7 @@ fn what_was_committed_is_loaded() {
     assert_eq!(loaded, Loaded { epoch: 1, ..Loaded::default() });
     let (board, wish) = (worker(1), request(1));
     let work = task(1, TaskKind::Prepare, &board, None);
-    let over = work.ended(Phase::Succeeded, None, farm::at(9));
+    let over = farm::over(&work, End::Succeeded, farm::at(9));
     let live = task(2, TaskKind::Check, &board, None);
     let changes =
         vec![put_worker(&board), put_request(&wish), put_task(&work), put_task(&over), put_task(&live)];
@@ -53,6 +53,10 @@ fn what_was_committed_is_loaded() {
         live_tasks: vec![live],
         plugins: Vec::new(),
         plugin_versions: Vec::new(),
+        limits: vec![],
+        mode: Default::default(),
+        instances: vec![],
+        superseded_by: None,
         stopped: false,
         last_request: 1,
         last_place: 1,
@@ -198,7 +202,7 @@ fn what_lives_is_not_removed_and_what_is_gone_is_not_removed_twice() {
         assert!(matches!(answer, Err(CommitError::Conflict { .. })), "{change:?}: {answer:?}");
     }
     let epoch = store.load().unwrap().epoch;
-    let over = live.ended(Phase::Cancelled, None, farm::at(5));
+    let over = farm::over(&live, End::Cancelled, farm::at(5));
     let changes = [
         put_request(&ended(&request(1), State::Cancelled)),
         Change::RemoveRequest(RequestId(1)),

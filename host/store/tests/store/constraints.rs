@@ -5,7 +5,7 @@ use std::sync::Arc;
 use grove_domain::capability::Map;
 use grove_domain::id::{RequestId, TaskId, Uuid};
 use grove_domain::request::{Job, JobAccess, Request, State};
-use grove_domain::task::{Phase, Task, TaskKind};
+use grove_domain::task::{End, Phase, Task, TaskKind};
 use grove_domain::worker::{self, Occupation, Worker};
 use grove_store::{Batch, Change, CommitError, Store};
 
@@ -204,7 +204,7 @@ fn one_task_runs_on_a_worker() {
     let what = format!("task {} at revision 1", TaskId(Uuid::from_u128(2)));
     refused(&store, &what, "tasks.worker is unique", [put_task(&running(2))]);
     let epoch = store.load().unwrap().epoch;
-    let over = running(1).ended(Phase::Cancelled, None, farm::at(2));
+    let over = farm::over(&running(1), End::Cancelled, farm::at(2));
     commit(&store, batch(epoch, [put_task(&over), put_task(&running(2))])).unwrap();
 }
 

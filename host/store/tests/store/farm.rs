@@ -6,11 +6,11 @@ use std::sync::{Arc, mpsc};
 use grove_domain::capability::Map;
 use grove_domain::event::{Event, Subject};
 use grove_domain::group::{Owner, OwnerGroups};
-use grove_domain::id::{RequestId, TaskId, Uuid, WorkerId};
+use grove_domain::id::{InstanceId, RequestId, TaskId, Uuid, WorkerId};
 use grove_domain::moment::{Moment, SignedDuration, Timestamp};
 use grove_domain::plugin::{Digest, Origin, Plugin, PluginKind, PluginVersion};
 use grove_domain::request::{Job, JobAccess, Priority, Request, Spec, State};
-use grove_domain::task::{Task, TaskKind, TaskSpec};
+use grove_domain::task::{End, Report, Task, TaskKind, TaskSpec};
 use grove_domain::wants::Wants;
 use grove_domain::worker::{self, Occupation, Registration, Worker};
 use grove_store::{Batch, Change, CommitError, OpenError, Settings, Store};
@@ -154,11 +154,25 @@ pub(crate) fn task(number: u128, kind: TaskKind, worker: &Worker, request: Optio
         generation: worker.generation,
         request: request.map(RequestId),
         driver: "simulated".to_owned(),
+        host: None,
         driver_version: None,
         timeout: SignedDuration::from_secs(60),
         queued: at(0),
     };
     Task::queued(TaskId(Uuid::from_u128(number)), spec)
+}
+
+/// The task's next revision: over.
+pub(crate) fn over(task: &Task, end: End, at: Timestamp) -> Task {
+    let error = (end != End::Succeeded).then(|| "so".to_owned());
+    task.reported(Report::Ended { end, error, at }).unwrap()
+}
+
+/// The task's next revision: it runs.
+pub(crate) fn begun(task: &Task, instance: u128) -> Task {
+    let instance = InstanceId(Uuid::from_u128(instance));
+    let begun = Report::Begun { at: at(1), deadline: at(61), instance, plan: task.spec.plan(true, true) };
+    task.reported(begun).unwrap()
 }
 
 /// A version whose digest is this byte, over and over.

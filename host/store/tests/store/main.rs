@@ -18,4 +18,5 @@ mod opening;
 mod plugins;
 mod reads;
 mod round_trip;
+mod tasks;
 mod transfer;

@@ -2,7 +2,7 @@
 
 use grove_domain::event::Subject;
 use grove_domain::id::{RequestId, TaskId, Uuid};
-use grove_domain::task::{Phase, TaskKind};
+use grove_domain::task::{End, Phase, TaskKind};
 use grove_store::{Batch, EventQuery, Pruned, Retention, Store, StoreError, TaskQuery};
 
 use crate::farm::{self, at, batch, commit, event, put_request, put_task, request, task, worker};
@@ -17,8 +17,8 @@ fn with_tasks() -> (tempfile::TempDir, Store) {
         let work = task(number.into(), kind, &worker(u128::from(number % 3 + 1)), Some(number / 10));
         changes.push(put_task(&work));
         if number % 4 != 0 {
-            let phase = if number % 2 == 0 { Phase::Succeeded } else { Phase::Failed };
-            changes.push(put_task(&work.ended(phase, Some("so".to_owned()), at(number.cast_signed()))));
+            let end = if number % 2 == 0 { End::Succeeded } else { End::Failed };
+            changes.push(put_task(&farm::over(&work, end, at(number.cast_signed()))));
         }
     }
     commit(&store, batch(epoch, changes)).unwrap();
@@ -169,15 +169,15 @@ fn a_row_of_a_newer_vocabulary_is_named() {
     let intruder = farm::intrude(folder.path());
     let spoil = "PRAGMA ignore_check_constraints = ON;
         UPDATE requests SET state = 'dreaming';
-        UPDATE tasks SET kind = 'polish' WHERE id = x'00000000000000000000000000000005';";
+        UPDATE tasks SET kind = 'polish' WHERE id = x'00000000000000000000000000000004';";
     intruder.execute_batch(spoil).unwrap();
     assert_eq!(
         store.load().unwrap_err().to_string(),
         "request 4 cannot be read: state: this version knows no \"dreaming\""
     );
     assert_eq!(
-        store.task(TaskId(Uuid::from_u128(5))).unwrap_err().to_string(),
-        "task 00000000-0000-0000-0000-000000000005 cannot be read: kind: this version knows no \"polish\""
+        store.task(TaskId(Uuid::from_u128(4))).unwrap_err().to_string(),
+        "task 00000000-0000-0000-0000-000000000004 cannot be read: kind: this version knows no \"polish\""
     );
 }
 

@@ -4,20 +4,23 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use grove_domain::event::Subject;
-use grove_domain::id::TaskId;
-use grove_domain::id::Uuid;
+use grove_domain::id::{InstanceId, TaskId, Uuid};
+use grove_domain::instance::Instance;
+use grove_domain::limit::{Limit, Scope};
+use grove_domain::mode::{FarmMode, Mode};
 use grove_domain::plugin::Digest;
 use grove_domain::request::State;
-use grove_domain::task::{Phase, TaskKind};
+use grove_domain::task::{End, Phase, TaskKind};
 use grove_domain::worker::{self, Recovery, Worker};
 use grove_store::{
-    About, Batch, Components, EventQuery, Export, ImportError, MAX_LINE, Settings, Staged, Store, TableChange,
+    About, Batch, Change, Components, EventQuery, Export, ImportError, MAX_LINE, Settings, Staged, Store,
+    TableChange,
 };
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -111,15 +114,21 @@ fn quiet(store: &Store) {
         put_worker(&idle(&held(&worker, 1))),
         put_request(&request(2)),
         put_task(&old),
-        put_task(&old.ended(Phase::Succeeded, None, at(3))),
+        put_task(&farm::over(&old, End::Succeeded, at(3))),
         put_plugin(&plugin(&first)),
         put_version(&first),
         put_version(&version("simulated", 2)),
+        limit(Scope::Farm, Some(8), 1),
+        limit(Scope::Driver("simulated".to_owned()), None, 1),
     ];
     let mut second = event(2, Subject::Farm);
     second.note = Some("{\"a\": [1, 2]}".to_owned());
     let events = vec![event(1, Subject::Farm), second];
     commit(store, Batch { epoch, changes: changes.into(), events }).unwrap();
+}
+
+fn limit(scope: Scope, value: Option<u32>, revision: u64) -> Change {
+    Change::PutLimit(Arc::new(Limit { scope, value, revision }))
 }
 
 fn idle(worker: &Worker) -> Worker {
@@ -157,6 +166,9 @@ fn busy(store: &Store) {
         put_worker(&held(&eleventh, 11)),
         put_request(&reserved(&request(11), &eleventh)),
         put_task(&running),
+        put_task(&farm::begun(&running, 7)),
+        // What runs goes on under a limit that is set later.
+        limit(Scope::Farm, Some(0), 2),
         put_task(&task(13, TaskKind::Recheck, &failed, None)),
     ];
     commit(store, batch(loaded.epoch, changes)).unwrap();
@@ -179,6 +191,7 @@ fn a_quiet_farm_comes_back_to_the_last_byte() {
     let after = other.load().unwrap();
     assert_eq!((before.workers, before.requests), (after.workers, after.requests));
     assert_eq!((before.plugins, before.plugin_versions), (after.plugins, after.plugin_versions));
+    assert_eq!((before.limits.len(), &before.limits), (2, &after.limits));
     assert_eq!((before.last_request, before.last_event + 1), (after.last_request, after.last_event));
     let events = other.events(&EventQuery { after: 2, limit: 9, ..EventQuery::default() }).unwrap();
     let [imported] = &events[..] else { panic!("{events:?}") };
@@ -290,6 +303,48 @@ fn another_farm_takes_the_place_of_all_that_was_there() {
     drop(live);
     let again = farm::open(folder.path()).load().unwrap();
     assert_eq!((again.workers.len(), again.requests.len()), (2, 3));
+}
+
+#[test]
+fn an_imported_farm_is_in_maintenance() {
+    let (first, store) = farm::new();
+    quiet(&store);
+    let file = export(&store, &shelf());
+    let (folder, other) = farm::new();
+    import(folder.path(), &other, &file, &shelf());
+    let loaded = other.load().unwrap();
+    let mode = Mode::Maintenance { reason: "imported".to_owned(), until: None };
+    assert_eq!(loaded.mode, FarmMode { mode, since: Some(at(500)), revision: 1 });
+
+    // The mode of the export is not taken in; what the admin said here stays.
+    let mode = Mode::Maintenance { reason: "moving".to_owned(), until: Some(at(900)) };
+    let said = FarmMode { mode, since: Some(at(600)), revision: 2 };
+    commit(&other, batch(loaded.epoch, [Change::PutMode(Arc::new(said.clone()))])).unwrap();
+    import(folder.path(), &other, &file, &shelf());
+    assert_eq!(other.load().unwrap().mode, said);
+    let theirs = export(&other, &shelf());
+    import(first.path(), &store, &theirs, &shelf());
+    let Mode::Maintenance { reason, .. } = store.load().unwrap().mode.mode else { panic!("it is at work") };
+    assert_eq!(reason, "imported");
+}
+
+#[test]
+fn who_ran_the_farm_neither_leaves_nor_enters() {
+    let (_first, store) = farm::new();
+    store.load_as(instance(1)).unwrap();
+    let file = export(&store, &Shelf::default());
+    assert!(!std::str::from_utf8(&file).unwrap().contains("instances"));
+    let (folder, other) = farm::new();
+    other.load_as(instance(2)).unwrap();
+    import(folder.path(), &other, &file, &Shelf::default());
+    let ids = "SELECT hex(id) FROM instances";
+    let ids: String = farm::intrude(folder.path()).query_row(ids, [], |row| row.get(0)).unwrap();
+    assert!(ids.ends_with("02"), "{ids}");
+}
+
+fn instance(number: u128) -> Instance {
+    let id = InstanceId(Uuid::from_u128(number));
+    Instance { id, incarnation: 0, started: at(0), heartbeat: at(0), ended: None }
 }
 
 /// The file with these lines in the place of its own, and with the digest that goes with them.

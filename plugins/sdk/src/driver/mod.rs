@@ -10,6 +10,7 @@ mod failure;
 pub mod secrets;
 pub mod serial;
 pub mod ssh;
+pub mod storage;
 pub mod task;
 
 use serde::de::DeserializeOwned;

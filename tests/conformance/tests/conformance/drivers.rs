@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use grove_runtime::{
     Abilities, Cause, DriverCall, DriverReply, Failure, FailureKind, Grants, Level, PowerAction, SecretHost,
-    Session, SshError, SshHost, SshOutput, SshTarget,
+    Session, SshError, SshHost, SshOutput, SshTarget, StorageError, StorageHost, StoredInfo,
 };
 use grove_tests_conformance::{Recorder, load, manifest, patient, target, try_load};
 use parking_lot::Mutex;
@@ -166,6 +166,67 @@ async fn driver_granted_reaches_what_it_was_granted_and_no_more() {
 
     let error = instance.call(DriverCall::Prepare(target("{}"))).await.unwrap_err();
     assert!(error.to_string().contains("no `host`"), "{error}");
+}
+
+/// One artifact in every group, so that only the grants can hold one back; it gives more than it is asked for.
+struct Generous;
+
+const ARTIFACT: usize = (2 << 20) + 3;
+
+impl StorageHost for Generous {
+    fn stat<'a>(&'a self, _group: &'a str, key: &'a str) -> BoxFuture<'a, Result<StoredInfo, StorageError>> {
+        let found = if key == "image" {
+            Ok(StoredInfo { size: ARTIFACT as u64, sha256: "abc".to_owned() })
+        } else {
+            Err(StorageError::NotFound)
+        };
+        Box::pin(std::future::ready(found))
+    }
+
+    fn read<'a>(
+        &'a self,
+        _group: &'a str,
+        _key: &'a str,
+        sha256: &'a str,
+        range: std::ops::Range<u64>,
+    ) -> BoxFuture<'a, Result<Vec<u8>, StorageError>> {
+        let from = usize::try_from(range.start).unwrap().min(ARTIFACT);
+        let read = if sha256 == "abc" { Ok(vec![1; ARTIFACT - from]) } else { Err(StorageError::Changed) };
+        Box::pin(std::future::ready(read))
+    }
+}
+
+#[tokio::test]
+async fn driver_storage_reads_granted_groups_only_and_in_bounded_pieces() {
+    let manifest = manifest("driver-storage", "storage = [\"rpi4\", \"odroid\"]").unwrap();
+    let grants = Grants { storage: vec!["rpi4".into()], ..Grants::default() };
+    let driver = try_load(manifest, &grants).await.unwrap().unwrap().into_driver().unwrap();
+    let context = || {
+        let mut context = Recorder::new().context(patient());
+        context.storage = Some(Arc::new(Generous));
+        context
+    };
+    let reply = driver.call(DriverCall::Check(target("rpi4 image")), context()).await.unwrap();
+    let DriverReply::Health(health) = reply else { panic!() };
+    let found: Vec<_> = health.readings.iter().map(|(key, value)| format!("{key} {value}")).collect();
+    let size = ARTIFACT;
+    let wanted = [
+        format!("size {size}"),
+        "sha256 abc".into(),
+        format!("read {size}"),
+        "reads 4".into(),
+        format!("sum {size}"),
+    ];
+    assert_eq!(found, wanted);
+    assert!(health.note.contains("Changed"), "{}", health.note);
+
+    for (config, word) in [("odroid image", "`odroid` is not granted"), ("rpi4 other", "NotFound")] {
+        let error = driver.call(DriverCall::Check(target(config)), context()).await.unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    }
+    let without =
+        driver.call(DriverCall::Check(target("rpi4 image")), Recorder::new().context(patient())).await;
+    assert!(without.unwrap_err().to_string().contains("offers no storage"));
 }
 
 #[tokio::test]

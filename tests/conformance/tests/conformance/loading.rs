@@ -30,6 +30,19 @@ async fn driver_granted_is_refused_without_its_grants() {
 }
 
 #[tokio::test]
+async fn driver_storage_is_refused_without_its_grant() {
+    let error = refused("driver-storage", "storage = [\"rpi4\"]").await;
+    assert!(
+        matches!(&error, LoadError::Import { import, refusal: Refusal::NotGranted(line), .. }
+            if import == "grove:plugin/storage@0.1.0" && line.contains("storage")),
+        "{error}"
+    );
+    let other = manifest("driver-storage", "storage = [\"rpi4\"]").unwrap();
+    let grants = Grants { storage: vec!["odroid".into()], ..Grants::default() };
+    try_load(other, &grants).await.unwrap().expect_err("another group was granted");
+}
+
+#[tokio::test]
 async fn driver_tcp_is_refused_without_its_grant() {
     let error = refused("driver-tcp", "tcp = [\"127.0.0.1:*\"]").await;
     assert!(

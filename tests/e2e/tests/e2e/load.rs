@@ -30,9 +30,9 @@ const BOUND: Duration = Duration::from_secs(15);
 
 /// What the load leaves to be looked at.
 #[derive(Default)]
-struct Seen {
-    created: AtomicU64,
-    refused: AtomicU64,
+pub(crate) struct Seen {
+    pub(crate) created: AtomicU64,
+    pub(crate) refused: AtomicU64,
     slowest_ms: AtomicU64,
 }
 
@@ -61,7 +61,7 @@ fn one_of(number: u64, now: Timestamp) -> (NewRequest, bool) {
     }
 }
 
-async fn make_wishes(farm: Farm, seen: Arc<Seen>, until: Instant) {
+pub(crate) async fn make_wishes(farm: Farm, seen: Arc<Seen>, until: Instant) {
     let mut ticks = interval(Duration::from_nanos(1_000_000_000 / RATE));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let under_way = Arc::new(Semaphore::new(UNDER_WAY));
@@ -123,7 +123,8 @@ async fn disturb(farm: Farm, seed: u64, until: Instant) {
 }
 
 /// The controller answers all the time, and never has two jobs on one worker.
-async fn look(farm: Farm, seen: Arc<Seen>, until: Instant) {
+/// `kept`: requests of these numbers there are, from 1.
+pub(crate) async fn look(farm: Farm, kept: u64, seen: Arc<Seen>, until: Instant) {
     let mut random = fastrand::Rng::with_seed(1);
     while Instant::now() < until {
         let began = Instant::now();
@@ -137,7 +138,7 @@ async fn look(farm: Farm, seen: Arc<Seen>, until: Instant) {
         on.dedup();
         assert_eq!(on.len(), running, "two running jobs on one worker");
         let began = Instant::now();
-        farm.request(random.u64(1..=QUEUE as u64)).await.unwrap();
+        farm.request(random.u64(1..=kept)).await.unwrap();
         seen.took(began);
         sleep(Duration::from_millis(100)).await;
     }
@@ -165,7 +166,7 @@ async fn mixed_load() {
     let until = Instant::now() + Duration::from_secs(seconds);
     let mut all = vec![
         tokio::spawn(make_wishes(farm.clone(), seen.clone(), until)),
-        tokio::spawn(look(farm.clone(), seen.clone(), until)),
+        tokio::spawn(look(farm.clone(), QUEUE as u64, seen.clone(), until)),
     ];
     all.extend((0..2).map(|number| tokio::spawn(disturb(farm.clone(), seed ^ number, until))));
     for part in all {

@@ -48,9 +48,6 @@ pub(crate) struct Import {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
-    /// Also while users are served
-    #[arg(long)]
-    while_serving: bool,
 }
 
 pub(crate) async fn run(farm: &Client, out: &Output, command: Farm) -> anyhow::Result<()> {
@@ -149,14 +146,14 @@ async fn import(farm: &Client, out: &Output, args: Import) -> anyhow::Result<()>
             let what = format!("this replaces everything of the farm at {}", farm.base_url());
             return Err(Hinted::new(what, "say --yes if that is meant, or look first with --dry-run").into());
         }
-        let query = ImportQuery { dry_run: true, ..ImportQuery::default() };
+        let query = ImportQuery { dry_run: true };
         let would = send(farm, out, &args.file, query).await?;
         out.remark(&changes(&would));
         if !agreed(&format!("Replace everything of the farm at {}? [y/N] ", farm.base_url()))? {
             bail!("nothing was changed");
         }
     }
-    let query = ImportQuery { dry_run: args.dry_run, while_serving: args.while_serving };
+    let query = ImportQuery { dry_run: args.dry_run };
     let done = send(farm, out, &args.file, query).await?;
     if out.is_json() {
         return Ok(out.json(&done)?);

@@ -1,5 +1,6 @@
 //! One file per verb; its twin in `tests/test_VERB_command.rs` shows what it prints.
 
+pub(crate) mod artifact;
 pub(crate) mod completions;
 pub(crate) mod events;
 pub(crate) mod farm;
@@ -7,6 +8,7 @@ pub(crate) mod job;
 pub(crate) mod plugin;
 pub(crate) mod request;
 pub(crate) mod run;
+pub(crate) mod services;
 pub(crate) mod ssh;
 pub(crate) mod task;
 pub(crate) mod why;

@@ -7,7 +7,7 @@ use grove_client::{Client, TasksQuery};
 
 use crate::cli::args::{self, wire_word};
 use crate::cli::clock;
-use crate::cli::human::{length, or_dash, relative};
+use crate::cli::human::{length, or_dash, relative, short};
 use crate::cli::output::Output;
 
 /// What the farm does on its workers
@@ -17,6 +17,8 @@ pub(crate) enum Task {
     List(List),
     /// Show one task, step by step
     Show(Id),
+    /// Show what a task said
+    Log(Log),
     /// Stop a task; to its worker that is a failure
     Cancel(Id),
 }
@@ -41,6 +43,18 @@ pub(crate) struct List {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct Log {
+    #[command(flatten)]
+    id: Id,
+    /// Go on until the task ends, or Ctrl-C
+    #[arg(short, long)]
+    follow: bool,
+    /// Only lines after this one
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    after: u64,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct Id {
     /// UUID of the task
     #[arg(value_name = "TASK")]
@@ -51,6 +65,7 @@ pub(crate) async fn run(farm: &Client, out: &Output, command: Task) -> anyhow::R
     match command {
         Task::List(args) => list(farm, out, args).await,
         Task::Show(id) => show(farm, out, &id).await,
+        Task::Log(args) => log(farm, out, &args).await,
         Task::Cancel(id) => cancel(farm, out, &id).await,
     }
 }
@@ -91,6 +106,7 @@ async fn show(farm: &Client, out: &Output, id: &Id) -> anyhow::Result<()> {
         ("worker", task.worker.to_string()),
         ("request", task.request.map_or_else(String::new, |request| request.to_string())),
         ("driver", task.driver.clone()),
+        ("version", task.driver_version.as_deref().map(short).unwrap_or_default().to_owned()),
         ("progress", format!("{}%", task.progress)),
         ("note", task.note.clone()),
         ("error", task.error.clone().unwrap_or_default()),
@@ -109,6 +125,19 @@ async fn show(farm: &Client, out: &Output, id: &Id) -> anyhow::Result<()> {
         [step.name.clone(), outcome, length(until.duration_since(step.started))]
     });
     Ok(out.table(["STEP", "OUTCOME", "TOOK"], rows.collect(), "no steps")?)
+}
+
+async fn log(farm: &Client, out: &Output, args: &Log) -> anyhow::Result<()> {
+    let mut log = farm.task_log(args.id.task, args.after, args.follow).await?;
+    let mut said = false;
+    while let Some(line) = log.next().await? {
+        said = true;
+        if out.is_json() { out.json_line(&line) } else { out.line(&line.to_string()) }?;
+    }
+    if !said {
+        out.remark("nothing was said");
+    }
+    Ok(())
 }
 
 async fn cancel(farm: &Client, out: &Output, id: &Id) -> anyhow::Result<()> {

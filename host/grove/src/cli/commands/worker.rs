@@ -2,6 +2,7 @@
 
 use clap::{Subcommand, ValueEnum};
 use grove_client::wire::Uuid;
+use grove_client::wire::plugin::{PickError, PluginVersion, VersionChoice};
 use grove_client::wire::worker::{
     MoveWorker, PatchWorker, PutWorker, WantedState, Worker as Shown, WorkerState,
 };
@@ -9,7 +10,8 @@ use grove_client::{Client, WorkersQuery};
 
 use super::MAX_LIST;
 use crate::cli::args::{self, WorkerId, wire_word};
-use crate::cli::human::{capabilities, or_dash, relative};
+use crate::cli::failure::Hinted;
+use crate::cli::human::{capabilities, or_dash, relative, short};
 use crate::cli::output::Output;
 use crate::cli::{clock, config};
 
@@ -92,6 +94,10 @@ pub(crate) struct Edit {
     /// Remarks; empty = none
     #[arg(long, value_name = "TEXT", group = "change")]
     notes: Option<String>,
+    /// Pin it to a version of its driver: a digest, 6 characters or more of that, or a number; empty = whichever
+    /// is active
+    #[arg(long, value_name = "VERSION", group = "change")]
+    driver_version: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -220,6 +226,7 @@ async fn show(farm: &Client, out: &Output, id: &WorkerId) -> anyhow::Result<()> 
         ),
         ("health", format!("{checked}{note}")),
         ("driver", worker.driver.clone()),
+        ("  pinned to", worker.driver_version.as_deref().map(short).unwrap_or_default().to_owned()),
         ("configuration", worker.driver_config.to_string()),
         ("host", worker.host.clone().unwrap_or_default()),
         ("groups", if worker.groups.is_empty() { "everyone".to_owned() } else { worker.groups.join(" ") }),
@@ -281,7 +288,34 @@ async fn edit(farm: &Client, out: &Output, args: Edit) -> anyhow::Result<()> {
         body.capabilities = Some(Some(admin));
         seen = Some(worker.revision);
     }
+    if let Some(version) = args.driver_version {
+        body.driver_version = Some(match version.as_str() {
+            "" => None,
+            version => Some(pin(farm, uuid, version.parse()?).await?),
+        });
+    }
     changed(out, &farm.patch_worker(uuid, &body, seen).await?)
+}
+
+/// The digest of the version that is meant.
+async fn pin(farm: &Client, uuid: Uuid, version: VersionChoice) -> anyhow::Result<String> {
+    if let Some(digest) = version.digest() {
+        return Ok(digest.to_owned());
+    }
+    let driver = farm.worker(uuid).await?.driver;
+    let plugin = farm.plugin(&driver).await?;
+    let name = |version: &PluginVersion| format!("{} ({})", version.version, short(&version.digest));
+    let picked = version.pick(&plugin.versions, |version| (&version.digest, &version.version));
+    picked.map(|version| version.digest.clone()).map_err(|error| {
+        let has = plugin.versions.iter().map(name).collect::<Vec<_>>().join(", ");
+        let what = match error {
+            PickError::None => format!("driver {driver} has no version {:?}", version.as_str()),
+            PickError::Several => {
+                format!("{:?} names more than one version of driver {driver}", version.as_str())
+            }
+        };
+        Hinted::new(what, format!("it has {has}")).into()
+    })
 }
 
 fn changed(out: &Output, worker: &Shown) -> anyhow::Result<()> {

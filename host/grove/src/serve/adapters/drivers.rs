@@ -10,7 +10,7 @@ use grove_domain::plugin::Digest;
 use grove_domain::worker::{self, Failure, FailureKind};
 use grove_runtime::{
     CallContext, CallError, CallLimits, Cause, DriverCall, DriverInstance, DriverPlugin, DriverReply, Level,
-    NoSecrets, SecretHost, Session, SshHost, Target, TaskHost,
+    NoSecrets, SecretHost, Session, SshHost, StorageHost, Target, TaskHost,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,7 @@ pub(crate) struct PluginDrivers {
     pub(crate) registry: Registry,
     pub(crate) ssh: Arc<dyn SshHost>,
     pub(crate) secrets: Arc<dyn SecretHost>,
+    pub(crate) storage: Arc<dyn StorageHost>,
 }
 
 impl Drivers for PluginDrivers {
@@ -56,6 +57,7 @@ impl Drivers for PluginDrivers {
             task: Arc::new(WatchedTask(watch)),
             ssh: Some(self.ssh.clone()),
             secrets: self.secrets.clone(),
+            storage: Some(self.storage.clone()),
             label: format!("worker {}", target.worker),
         };
         let target = Target {
@@ -96,6 +98,7 @@ fn outside_tasks(label: &str) -> CallContext {
         task: Arc::new(NoTask),
         ssh: None,
         secrets: Arc::new(NoSecrets),
+        storage: None,
         label: label.to_owned(),
     }
 }

@@ -62,10 +62,6 @@ impl PluginPolicies {
     pub(crate) fn choose(&self, chosen: Chosen) {
         self.0.send_replace(chosen);
     }
-
-    pub(crate) fn is_undecided(&self) -> bool {
-        matches!(*self.0.borrow(), Chosen::Undecided)
-    }
 }
 
 impl Policies for PluginPolicies {
@@ -95,7 +91,7 @@ impl Policies for PluginPolicies {
             };
             match chosen {
                 Chosen::Undecided => Err("the policy is not loaded yet".to_owned()),
-                Chosen::Nobody => Err("there is no policy".to_owned()),
+                Chosen::Nobody => Ok(Box::new(NoPolicy) as Box<dyn Policy>),
                 Chosen::Broken { why, .. } => Err(why),
                 Chosen::Policy { name, plugin, settings, .. } => {
                     Ok(Box::new(PluginPolicy(open(&plugin, &name, settings).await?)) as Box<dyn Policy>)
@@ -114,6 +110,24 @@ pub(crate) async fn open(
 ) -> Result<PolicySession, String> {
     let log = Arc::new(PluginLog(name.to_owned()));
     plugin.open(settings, LIMITS, log).await.map_err(|error| error.to_string())
+}
+
+/// Stands in for the moment between being asked for and the controller's hearing that there is no policy: it leaves
+/// everything as it is.
+struct NoPolicy;
+
+impl Policy for NoPolicy {
+    fn own_keys(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn max_candidates(&self) -> usize {
+        0
+    }
+
+    fn plan(&mut self, _ask: Ask) -> BoxFuture<'_, Result<ports::Plan, String>> {
+        std::future::ready(Ok(ports::Plan::default())).boxed()
+    }
 }
 
 struct PluginPolicy(PolicySession);

@@ -60,9 +60,9 @@ fn shown(service: &ServiceReport) -> Service {
     }
 }
 
-/// That it once waited for an input is nothing to tell of a service that has started.
+/// That it waited for an input is no error: what it waits for now is told by itself.
 fn error(service: &ServiceReport) -> Option<String> {
-    let waited = |exit: &&Exit| service.state == State::Started && matches!(exit, Exit::Missing(_));
+    let waited = |exit: &&Exit| matches!(exit, Exit::Missing(_));
     service.last_error.as_ref().filter(|exit| !waited(exit)).map(ToString::to_string)
 }
 

@@ -6,6 +6,7 @@ use grove_control::ports::{Committed, EventQuery, Store, StoreError, TaskQuery};
 use grove_domain::change::{Batch, Loaded};
 use grove_domain::event::Event;
 use grove_domain::id::TaskId;
+use grove_domain::instance::Instance;
 use grove_domain::moment::Timestamp;
 use grove_domain::task::Task;
 use grove_store::Retention;
@@ -33,8 +34,8 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn load(&self) -> BoxFuture<'static, Result<Loaded, StoreError>> {
-        self.blocking(grove_store::Store::load)
+    fn load(&self, instance: Instance) -> BoxFuture<'static, Result<Loaded, StoreError>> {
+        self.blocking(move |store| store.load_as(instance))
     }
 
     fn commit(&self, batch: Batch, committed: Committed) {

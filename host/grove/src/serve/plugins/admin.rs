@@ -15,14 +15,14 @@ use grove_wire::plugin as wire;
 
 use super::found::Found;
 use super::intake::{self, Intake};
-use super::registry::Registry;
+use super::load::kind;
+use super::registry;
 use super::shelf;
 
 /// The admin's side; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Admin {
     pub(crate) intake: Intake,
-    pub(crate) registry: Registry,
 }
 
 type Answer<T> = Result<T, PluginRefused>;
@@ -30,7 +30,12 @@ type Answer<T> = Result<T, PluginRefused>;
 impl Plugins for Admin {
     fn list(&self) -> Vec<wire::Plugin> {
         let farm = self.intake.controller.farm();
-        farm.plugins().values().map(|plugin| self.show(&farm, plugin)).collect()
+        let known = farm.plugins().values().map(|plugin| self.show(&farm, plugin));
+        let refused = self.intake.registry.refused();
+        let strangers = refused.values().filter(|refused| farm.plugin(&refused.manifest.name).is_none());
+        let mut all: Vec<_> = known.chain(strangers.map(show_refused)).collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
     }
 
     fn install(
@@ -51,12 +56,8 @@ impl Plugins for Admin {
             let origin = plugin::Origin::Installed;
             let found = Found { text, manifest, component: component.to_vec(), origin };
             admin.intake.install(&actor, found, activate).await.map_err(refused)?;
-            if activate && version_kind(&admin.intake.controller.farm(), &version) == Some(PluginKind::Driver)
-            {
-                // Whoever hears that it is there may use it at once.
-                admin.registry.settled(&[version]).await;
-            }
-            Ok((admin.shown(&name)?, if known { Created::No } else { Created::Yes }))
+            let shown = admin.shown_at_work(&name).await?;
+            Ok((shown, if known { Created::No } else { Created::Yes }))
         })
     }
 
@@ -80,7 +81,7 @@ impl Plugins for Admin {
                 }
             }
             admin.intake.controller.enable_plugin(&actor, &name, expected).await.map_err(declined)?;
-            admin.shown(&name)
+            admin.shown_at_work(&name).await
         })
     }
 
@@ -113,7 +114,7 @@ impl Plugins for Admin {
             }
             let controller = &admin.intake.controller;
             controller.swap_plugin(&actor, &name, version.digest, expected).await.map_err(declined)?;
-            admin.shown(&name)
+            admin.shown_at_work(&name).await
         })
     }
 
@@ -134,6 +135,9 @@ impl Plugins for Admin {
             };
             // The active one last: it can only go when it is the last.
             digests.sort_by_key(|digest| plugin.active == Some(*digest));
+            if version.is_none() {
+                unused(&farm, plugin)?;
+            }
             let mut expected = expected;
             if version.is_none() && plugin.enabled {
                 let disabled = controller.disable_plugin(&actor, &name, expected).await.map_err(declined)?;
@@ -162,6 +166,15 @@ impl Admin {
         .boxed()
     }
 
+    /// Once what is in use is loaded: whoever hears that it is there may use it at once.
+    async fn shown_at_work(&self, name: &str) -> Answer<wire::Plugin> {
+        let in_use = self.intake.controller.farm().plugin(name).and_then(|plugin| plugin.in_use());
+        if let Some(digest) = in_use {
+            self.intake.registry.settled(&[(name.to_owned(), digest)]).await;
+        }
+        self.shown(name)
+    }
+
     fn shown(&self, name: &str) -> Answer<wire::Plugin> {
         let farm = self.intake.controller.farm();
         farm.plugin(name).map(|plugin| self.show(&farm, plugin)).ok_or(PluginRefused::NotFound)
@@ -179,7 +192,7 @@ impl Admin {
             })
             .collect();
         let face = versions.iter().find(|version| version.active).or(versions.first());
-        let loaded = plugin.in_use().map(|digest| self.registry.loaded(&(name.clone(), digest)));
+        let loaded = plugin.in_use().map(|digest| self.intake.registry.loaded(&(name.clone(), digest)));
         let state = match loaded {
             None => wire::PluginState::Disabled,
             Some(None) => wire::PluginState::Loading,
@@ -208,7 +221,11 @@ impl Admin {
                 failures: probation.failures,
             }),
             grants: face.map(|face| face.grants.clone()).unwrap_or_default(),
-            trouble: plugin.trouble.clone().or_else(|| face.and_then(|face| face.trouble.clone())),
+            trouble: plugin
+                .trouble
+                .clone()
+                .or_else(|| face.and_then(|face| face.trouble.clone()))
+                .or_else(|| self.intake.registry.refused().get(name).map(|refused| refused.why.clone())),
             config_schema: face.and_then(|face| face.config_schema.clone()),
             versions,
             revision: plugin.revision,
@@ -223,7 +240,7 @@ impl Admin {
     ) -> wire::PluginVersion {
         // It was read when it was taken in.
         let manifest = Manifest::parse(&version.manifest, "plugin.toml").ok();
-        let (granted, trouble) = match self.registry.loaded(&(version.name.clone(), version.digest)) {
+        let (granted, trouble) = match self.intake.registry.loaded(&(version.name.clone(), version.digest)) {
             Some(Ok(loaded)) => (Some(grants(loaded.effective())), None),
             Some(Err(why)) => (None, Some(why)),
             None => (None, None),
@@ -251,6 +268,38 @@ impl Admin {
     }
 }
 
+/// A plugin that was found and not taken in: it is no row of the farm, and people look for it here.
+fn show_refused(refused: &registry::Refused) -> wire::Plugin {
+    let manifest = &refused.manifest;
+    wire::Plugin {
+        name: manifest.name.clone(),
+        kind: wire_kind(kind(manifest.kind)),
+        state: wire::PluginState::Failed,
+        active: false,
+        enabled: false,
+        version: manifest.version.clone(),
+        digest: Some(refused.digest.to_string()),
+        world: manifest.world.clone(),
+        summary: manifest.summary.clone(),
+        since: refused.at,
+        previous: None,
+        probation: None,
+        grants: Vec::new(),
+        trouble: Some(refused.why.clone()),
+        config_schema: manifest.config_schema.clone(),
+        versions: Vec::new(),
+        revision: 0,
+    }
+}
+
+/// All of a driver goes only when no worker needs it: refused before anything is changed.
+fn unused(farm: &Farm, plugin: &plugin::Plugin) -> Answer<()> {
+    let mut users = farm.workers().values().filter(|worker| worker.registration.driver == plugin.name);
+    let Some(first) = users.next().filter(|_| plugin.kind == PluginKind::Driver) else { return Ok(()) };
+    let refusal = plugin::Refusal::Used { workers: users.count() + 1, first: first.id };
+    Err(PluginRefused::Conflict(refusal.to_string()))
+}
+
 /// How many workers are pinned to each version of a driver.
 fn pins(farm: &Farm, driver: &str) -> BTreeMap<Digest, u64> {
     let mut pins = BTreeMap::new();
@@ -260,10 +309,6 @@ fn pins(farm: &Farm, driver: &str) -> BTreeMap<Digest, u64> {
         }
     }
     pins
-}
-
-fn version_kind(farm: &Farm, version: &(String, Digest)) -> Option<PluginKind> {
-    farm.plugin_versions().get(version).map(|version| version.kind)
 }
 
 fn pick(farm: &Farm, name: &str, choice: &wire::VersionChoice) -> Answer<PluginVersion> {
@@ -318,6 +363,7 @@ fn grants(effective: &Effective) -> Vec<String> {
         lines.push("ssh to its workers' supervisors".to_owned());
     }
     lines.extend(effective.secrets.iter().map(|name| format!("secret {name}")));
+    lines.extend(effective.storage.iter().map(|group| format!("artifacts of {group}")));
     lines.extend(effective.serial.iter().map(|name| format!("serial {name}")));
     if effective.has_tcp() {
         lines.push("tcp to the peers it was granted".to_owned());

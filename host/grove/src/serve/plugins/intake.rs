@@ -8,6 +8,7 @@ use grove_runtime::Runtime;
 
 use super::found::Found;
 use super::load::{Loader, kind};
+use super::registry::{self, Registry};
 use super::shelf;
 use crate::serve::config::DEFAULT_POLICY;
 
@@ -20,6 +21,7 @@ pub(crate) struct Intake {
     pub(crate) controller: Controller,
     pub(crate) runtime: Runtime,
     pub(crate) loader: Loader,
+    pub(crate) registry: Registry,
 }
 
 /// Why a plugin was not taken in.
@@ -66,7 +68,16 @@ impl Intake {
         if known && (in_use || !activate) {
             return Ok(());
         }
-        self.install(CORE, found, activate).await.map(drop)
+        let manifest = found.manifest.clone();
+        let taken_in = self.install(CORE, found, activate).await;
+        match &taken_in {
+            Ok(_) => self.registry.accept(&name),
+            Err(refused) => {
+                let (at, why) = (self.controller.clock().now(), refused.to_string());
+                self.registry.refuse(registry::Refused { manifest, digest: version.1, at, why });
+            }
+        }
+        taken_in.map(drop)
     }
 
     /// Tries a version out, keeps its component, and makes it a row.

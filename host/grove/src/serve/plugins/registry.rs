@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use grove_domain::moment::Timestamp;
 use grove_domain::plugin::{Digest, PluginKind};
-use grove_runtime::{DriverPlugin, Plugin};
+use grove_runtime::{DriverPlugin, Manifest, Plugin};
 use tokio::sync::watch;
 
 /// Longest wait for a version that is on its way.
@@ -26,8 +27,21 @@ pub(crate) struct State {
     versions: BTreeMap<Version, Slot>,
     /// Versions that have a service.
     served: BTreeSet<Version>,
+    /// Plugins that were found and not taken in, by name.
+    refused: BTreeMap<String, Refused>,
+    /// The policy that has a service, once that is decided.
+    policy: Option<Option<Version>>,
     /// What names stand for now, as far as they are in use.
     in_use: BTreeMap<String, (PluginKind, Digest)>,
+}
+
+/// A plugin that was found and not taken in.
+#[derive(Clone)]
+pub(crate) struct Refused {
+    pub(crate) manifest: Manifest,
+    pub(crate) digest: Digest,
+    pub(crate) at: Timestamp,
+    pub(crate) why: String,
 }
 
 enum Slot {
@@ -52,6 +66,23 @@ impl Registry {
         self.0.send_if_modified(|state| state.versions.remove(version).is_some());
     }
 
+    /// A plugin was found and not taken in.
+    pub(crate) fn refuse(&self, refused: Refused) {
+        self.0.send_modify(|state| {
+            state.refused.insert(refused.manifest.name.clone(), refused);
+        });
+    }
+
+    /// What was found under this name is taken in.
+    pub(crate) fn accept(&self, name: &str) {
+        self.0.send_if_modified(|state| state.refused.remove(name).is_some());
+    }
+
+    /// Plugins that were found and not taken in, by name.
+    pub(crate) fn refused(&self) -> BTreeMap<String, Refused> {
+        self.0.borrow().refused.clone()
+    }
+
     /// Versions that have a service, which is what loads them.
     pub(crate) fn served(&self) -> BTreeSet<Version> {
         self.0.borrow().served.clone()
@@ -65,6 +96,20 @@ impl Registry {
             } else {
                 state.served.remove(version)
             };
+            // Nobody waits for that.
+            false
+        });
+    }
+
+    /// The version of a policy that has a service (none: no policy has); none before that is decided.
+    pub(crate) fn policy(&self) -> Option<Option<Version>> {
+        self.0.borrow().policy.clone()
+    }
+
+    /// This version of a policy has a service from now on, or none has.
+    pub(crate) fn set_policy(&self, policy: Option<Version>) {
+        self.0.send_if_modified(|state| {
+            state.policy = Some(policy);
             // Nobody waits for that.
             false
         });

@@ -24,13 +24,13 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
     scope.exists(PLUGINS)?;
     let controller = scope.get(&CONTROLLER)?;
     let intake = shared.intake(&controller, &*scope.get(&RUNTIME)?);
-    let admin = Admin { intake, registry: shared.registry.clone() };
+    let admin = Admin { intake };
     let check_key: CheckKey = Arc::new(|line: &str| match parse_public_line(line) {
         Ok(key) => Ok(key.to_string()),
         Err(error) => Err(error.to_string()),
     });
     let options = Options { owner: shared.config.owner(), advertise: shared.config.advertise.clone() };
-    let app = App::new((*controller).clone(), options, Arc::new(admin), check_key);
+    let app = App::new((*controller).clone(), options, Arc::new(admin), check_key, shared.storage.clone());
     let _attached = shared.front.attach(app);
     scope.started(Output::none());
     scope.stop().cancelled().await;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use grove_access::ssh::{SshClient, SshSettings};
 use grove_control::clock::SystemClock;
 use grove_control::{Controller, NewTaskId, Parts};
-use grove_domain::id::{TaskId, Uuid};
+use grove_domain::id::{InstanceId, TaskId, Uuid};
 use grove_engine::{Exit, Output, Scope, Service};
 
 use super::{CONTROLLER, KEYS, STORE, Shared, TUNNELS};
 use crate::serve::adapters::access::{FileSecrets, PoolKeys, Supervisors, TcpTunnels};
 use crate::serve::adapters::drivers::PluginDrivers;
+use crate::serve::adapters::objects::{KeptArtifacts, KeptLogs};
 
 pub(super) fn service(shared: &Arc<Shared>) -> Service {
     let shared = shared.clone();
@@ -26,6 +27,10 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
         registry: shared.registry.clone(),
         ssh: Arc::new(Supervisors(SshClient::new(SshSettings::default(), (*secrets).clone()))),
         secrets: Arc::new(FileSecrets(secrets)),
+        storage: Arc::new(KeptArtifacts {
+            artifacts: shared.storage.artifacts.clone(),
+            clock: Arc::new(SystemClock),
+        }),
     };
     let controller = Controller::start(Parts {
         store: scope.get(&STORE)?,
@@ -33,8 +38,10 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
         keys: Arc::new(PoolKeys((*scope.get(&KEYS)?).clone())),
         tunnels: Arc::new(TcpTunnels((*scope.get(&TUNNELS)?).clone())),
         policies: Arc::new(shared.policies.clone()),
+        logs: Arc::new(KeptLogs(shared.storage.logs.clone())),
         clock: Arc::new(SystemClock),
         new_task_id: task_ids(),
+        instance: InstanceId(Uuid::now_v7()),
         settings: shared.config.settings(),
     })
     .await?;
@@ -50,6 +57,7 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
             ]
         }
     });
+    let _slot = shared.running.put(controller.clone());
     let ended = controller.ended();
     scope.started(Output::of(&CONTROLLER, Arc::new(controller.clone())));
     tokio::select! {

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use grove_control::Controller;
 use grove_control::farm::Farm;
 use grove_domain::plugin::PluginVersion;
-use grove_engine::{EngineHandle, Exit, Output, Refused, Scope, Service};
+use grove_engine::{Exit, Output, Scope, Service};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::{CONTROLLER, PLUGINS, POLICY, RUNTIME, Shared, plugin, policy};
@@ -15,9 +14,6 @@ use crate::serve::adapters::policies::Chosen;
 use crate::serve::plugins::found;
 use crate::serve::plugins::intake::Intake;
 use crate::serve::plugins::registry::Version;
-
-/// Between looks at whether a service has left.
-const LEAVING: Duration = Duration::from_millis(5);
 
 pub(super) fn service(shared: &Arc<Shared>) -> Service {
     let shared = shared.clone();
@@ -29,12 +25,8 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
     let mut events = controller.feed().subscribe();
     let intake = shared.intake(&controller, &*scope.get(&RUNTIME)?);
     take_in_what_is_found(&shared, &intake).await?;
-    let mut follow = Follow {
-        shared: shared.clone(),
-        controller: (*controller).clone(),
-        policy: None,
-        told: BTreeSet::new(),
-    };
+    let mut follow =
+        Follow { shared: shared.clone(), controller: (*controller).clone(), told: BTreeSet::new() };
     follow.catch_up(&controller.farm()).await?;
     let needed: Vec<Version> = needed(&controller.farm()).into_keys().collect();
     shared.registry.settled(&needed).await;
@@ -117,8 +109,6 @@ fn needed(farm: &Farm) -> BTreeMap<Version, Arc<PluginVersion>> {
 struct Follow {
     shared: Arc<Shared>,
     controller: Controller,
-    /// The policy whose service is installed.
-    policy: Option<Version>,
     /// Failures to load that the controller knows of.
     told: BTreeSet<(Version, String)>,
 }
@@ -133,12 +123,12 @@ impl Follow {
         let needed = needed(farm);
         let served = self.shared.registry.served();
         for (version, row) in needed.iter().filter(|(version, _)| !served.contains(*version)) {
-            install(&self.shared.engine, plugin::service(&self.shared, row)).await?;
+            self.shared.install(plugin::service(&self.shared, row)).await?;
             self.shared.registry.serve(version, true);
         }
         self.follow_policy(farm, &needed).await?;
         for version in served.iter().filter(|version| !needed.contains_key(*version)) {
-            uninstall(&self.shared.engine, plugin::key(version).name()).await?;
+            self.shared.uninstall(plugin::key(version).name()).await?;
             self.shared.registry.serve(version, false);
             self.shared.registry.forget(version);
             self.told.retain(|(told, _)| told != version);
@@ -152,22 +142,25 @@ impl Follow {
         needed: &BTreeMap<Version, Arc<PluginVersion>>,
     ) -> Result<(), Exit> {
         let wanted = farm.policy().and_then(|plugin| Some((plugin.name.clone(), plugin.in_use()?)));
-        if wanted == self.policy && !self.shared.policies.is_undecided() {
+        if self.shared.registry.policy() == Some(wanted.clone()) {
             return Ok(());
         }
         let row = wanted.as_ref().and_then(|wanted| needed.get(wanted));
         match row {
             Some(row) => {
                 let service = policy::service(&self.shared, row);
-                install(&self.shared.engine, service).await?;
+                self.shared.install(service).await?;
             }
             None => {
-                uninstall(&self.shared.engine, POLICY).await?;
+                self.shared.uninstall(POLICY).await?;
                 let chosen = match &self.shared.config.policy.name {
                     Some(name) if !name.is_empty() && farm.plugin(name).is_none() => Chosen::Broken {
                         name: name.clone(),
                         version: None,
-                        why: format!("no policy is named {name:?}"),
+                        why: match self.shared.registry.refused().get(name) {
+                            Some(refused) => refused.why.clone(),
+                            None => format!("no policy is named {name:?}"),
+                        },
                     },
                     _ => Chosen::Nobody,
                 };
@@ -175,7 +168,7 @@ impl Follow {
                 self.controller.policy_changed().await;
             }
         }
-        self.policy = wanted;
+        self.shared.registry.set_policy(wanted);
         Ok(())
     }
 
@@ -189,7 +182,7 @@ impl Follow {
             if !self.told.insert((version.clone(), why.clone())) {
                 continue;
             }
-            if self.policy.as_ref() == Some(&version) {
+            if self.shared.registry.policy().flatten().as_ref() == Some(&version) {
                 let (name, version) = (plugin.name.clone(), Some(digest));
                 self.shared.policies.choose(Chosen::Broken { name, version, why: why.clone() });
                 self.controller.policy_changed().await;
@@ -197,26 +190,5 @@ impl Follow {
             // Refused when it is not in use any more: then nobody minds.
             let _ = self.controller.plugin_load_failed(&plugin.name, digest, why).await;
         }
-    }
-}
-
-/// Installs a service, in the place of one that an earlier life of this one installed, or of one that is leaving.
-async fn install(engine: &EngineHandle, service: Service) -> Result<(), Exit> {
-    loop {
-        match engine.install(service.clone()).await {
-            Err(Refused::AlreadyInstalled) => match engine.replace(service.clone()).await {
-                // It is about to leave, which takes no longer than its deadline.
-                Err(Refused::NotInstalled) => tokio::time::sleep(LEAVING).await,
-                other => return Ok(other?),
-            },
-            other => return Ok(other?),
-        }
-    }
-}
-
-async fn uninstall(engine: &EngineHandle, name: &str) -> Result<(), Exit> {
-    match engine.uninstall(name).await {
-        Err(Refused::NotInstalled) => Ok(()),
-        other => Ok(other?),
     }
 }

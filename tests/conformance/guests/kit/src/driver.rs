@@ -5,7 +5,7 @@ pub use crate::bindings::driver::exports::grove::plugin::lifecycle::{
 };
 pub use crate::bindings::driver::grove::plugin::driver_types::Address;
 pub use crate::bindings::driver::grove::plugin::types::Pair;
-pub use crate::bindings::driver::grove::plugin::{log, secrets, serial, ssh, task};
+pub use crate::bindings::driver::grove::plugin::{log, secrets, serial, ssh, storage, task};
 
 /// Every call of `lifecycle`, behaving well.
 pub trait Driver {

@@ -1,0 +1,56 @@
+//! Why something could not be done with objects.
+
+/// Why something could not be done with objects; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is nothing of this name.
+    #[error("there is nothing of this name")]
+    NotFound,
+    /// It holds more than is taken.
+    #[error("it holds more than {most} bytes")]
+    TooLarge {
+        /// Most bytes of one object.
+        most: u64,
+    },
+    /// Its group would hold more than it may.
+    #[error("its group may hold {quota} bytes, and holds {used} already")]
+    Quota {
+        /// Bytes that a group may hold.
+        quota: u64,
+        /// Bytes that it holds, and that are on their way to it.
+        used: u64,
+    },
+    /// As many objects are kept as may be.
+    #[error("as many as {most} are kept already")]
+    Full {
+        /// Most objects.
+        most: usize,
+    },
+    /// Something of this name is being written or removed.
+    #[error("it is being changed at this moment")]
+    Busy,
+    /// What was sent is not what it was said to be.
+    #[error("what came has the SHA-256 {came}")]
+    Digest {
+        /// In hexadecimal.
+        came: String,
+    },
+    /// The sender broke off.
+    #[error("what was sent breaks off")]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What is kept was not looked through yet.
+    #[error("what is kept is still being looked through")]
+    NotReady,
+    /// Where objects are kept does not answer, or refuses.
+    #[error("the place for objects: {0}")]
+    Store(String),
+}
+
+impl From<object_store::Error> for Error {
+    fn from(error: object_store::Error) -> Self {
+        match error {
+            object_store::Error::NotFound { .. } => Self::NotFound,
+            error => Self::Store(error.to_string()),
+        }
+    }
+}

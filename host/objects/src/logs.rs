@@ -1,0 +1,256 @@
+//! The lines of tasks: live while these run, and kept in pieces afterwards.
+//!
+//! ```text
+//! task ── line ──▶ lines in memory ──▶ readers and followers
+//!                        │ pieces, behind the task's back
+//!                        ▼
+//!                     objects ───────▶ readers of what is no longer in memory
+//! ```
+//!
+//! What has no room, because the objects are slow or gone, is lost, and counted in a line that says so. A task never
+//! waits.
+
+mod live;
+mod piece;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use object_store::path::Path;
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+pub use live::TaskLog;
+
+use crate::{Error, Objects};
+use live::Live;
+use piece::Piece;
+
+/// Below this are all logs.
+const PLACE: &str = "logs";
+/// Pieces that are written at the same time.
+const AT_ONCE: usize = 8;
+/// Most lines that are read at once.
+const READ: usize = 2_000;
+
+/// Bounds on logs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Keeping {
+    /// Bytes of the lines of one task that are in memory.
+    pub memory: usize,
+    /// Bytes of the lines of all tasks that are in memory and not written yet.
+    pub unwritten: usize,
+    /// Bytes of one log.
+    pub log: u64,
+    /// Bytes from which on a piece is written.
+    pub piece: usize,
+    /// Longest that a line waits to be written.
+    pub delay: Duration,
+    /// A log is removed when its last piece is so old.
+    pub age: SignedDuration,
+    /// Bytes of all logs: beyond it the oldest go.
+    pub total: u64,
+}
+
+impl Default for Keeping {
+    fn default() -> Self {
+        Self {
+            memory: 256 << 10,
+            unwritten: 64 << 20,
+            log: 16 << 20,
+            piece: 64 << 10,
+            delay: Duration::from_secs(20),
+            age: SignedDuration::from_hours(30 * 24),
+            total: 4 << 30,
+        }
+    }
+}
+
+/// What a line is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// The driver said it.
+    Log,
+    /// A step begins.
+    Step,
+    /// How far it is.
+    Progress,
+    /// How the task ended.
+    End,
+    /// Lines were lost here.
+    Lost,
+}
+
+/// A line of a log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Line {
+    /// Its place in the log, from 1 on.
+    pub n: u64,
+    /// When it was said.
+    pub at: Timestamp,
+    /// What it is.
+    pub kind: Kind,
+    /// How grave: trace, debug, info, warn, error.
+    pub level: Arc<str>,
+    /// What was said.
+    pub text: Arc<str>,
+}
+
+/// Lines that were read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Read {
+    /// The lines, in order.
+    pub lines: Vec<Line>,
+    /// More are there already.
+    pub more: bool,
+    /// More may come: the task runs.
+    pub open: bool,
+}
+
+/// The logs; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Logs {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    objects: Objects,
+    keeping: Keeping,
+    live: Mutex<HashMap<Uuid, Arc<Live>>>,
+    /// Bytes in memory that are not written yet.
+    unwritten: AtomicUsize,
+    places: Semaphore,
+    writers: TaskTracker,
+    hurry: CancellationToken,
+}
+
+impl Logs {
+    /// The logs in `objects`.
+    pub fn new(objects: Objects, keeping: Keeping) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                objects,
+                keeping,
+                live: Mutex::default(),
+                unwritten: AtomicUsize::new(0),
+                places: Semaphore::new(AT_ONCE),
+                writers: TaskTracker::new(),
+                hurry: CancellationToken::new(),
+            }),
+        }
+    }
+
+    /// Begins the log of a task; one that was begun already goes on. Within a tokio runtime.
+    pub fn begin(&self, task: Uuid) -> TaskLog {
+        let mut all = self.inner.live.lock();
+        if let Some(live) = all.get(&task).filter(|live| live.reopen()) {
+            return TaskLog::new(self.inner.clone(), live.clone());
+        }
+        let live = Arc::new(Live::new(task));
+        all.insert(task, live.clone());
+        drop(all);
+        self.inner.writers.spawn(live::write_behind(self.inner.clone(), live.clone()));
+        TaskLog::new(self.inner.clone(), live)
+    }
+
+    /// How many logs are not closed or not written yet.
+    pub fn live(&self) -> usize {
+        self.inner.live.lock().len()
+    }
+
+    /// Lines of a task after this one.
+    ///
+    /// # Errors
+    /// When those that are kept cannot be read now.
+    pub async fn read(&self, task: Uuid, after: u64) -> Result<Read, Error> {
+        let live = self.inner.live.lock().get(&task).cloned();
+        if let Some(live) = &live
+            && let Some(read) = live.read(after, READ)
+        {
+            return Ok(read);
+        }
+        let below = folder(task);
+        let objects = self.inner.objects.list(&below).await?;
+        let mut pieces: Vec<_> = objects.iter().filter_map(|object| Piece::of(&object.location)).collect();
+        pieces.sort_by_key(|piece| piece.first);
+        let open = live.is_some();
+        let Some(at) = pieces.iter().position(|piece| piece.last > after) else {
+            // Written and let go of in between; or what is in memory begins later.
+            return Ok(live.and_then(|live| live.read(u64::MAX, 0)).map_or(
+                Read { lines: Vec::new(), more: false, open: false },
+                |read| Read { more: false, ..read },
+            ));
+        };
+        let Some(piece) = pieces.get(at) else { return Err(Error::NotFound) };
+        let bytes = self.inner.objects.get(&piece.path(&below)).await?;
+        let mut lines = piece::lines(&bytes);
+        lines.retain(|line| line.n > after);
+        let more = open || at + 1 < pieces.len();
+        Ok(Read { lines, more, open })
+    }
+
+    /// What changes whenever there is something new to read of a task that runs; none = nothing more will come.
+    pub fn follow(&self, task: Uuid) -> Option<watch::Receiver<u64>> {
+        self.inner.live.lock().get(&task).map(|live| live.follow())
+    }
+
+    /// Removes logs that are too old, and the oldest beyond the bounds; how many went.
+    ///
+    /// # Errors
+    /// When they cannot be listed or removed now.
+    pub async fn retire(&self, now: Timestamp) -> Result<usize, Error> {
+        let mut kept: BTreeMap<String, (i64, u64, Vec<Path>)> = BTreeMap::new();
+        for object in self.inner.objects.list(&Path::from(PLACE)).await? {
+            let task = object.location.parts().nth(1).map(|part| part.as_ref().to_owned());
+            let (last, bytes, pieces) = kept.entry(task.unwrap_or_default()).or_default();
+            *last = (*last).max(object.last_modified.timestamp());
+            *bytes += object.size;
+            pieces.push(object.location);
+        }
+        {
+            let live = self.inner.live.lock();
+            kept.retain(|task, _| task.parse::<Uuid>().is_ok_and(|task| !live.contains_key(&task)));
+        }
+        let mut total: u64 = kept.values().map(|(_, bytes, _)| bytes).sum();
+        let mut logs: Vec<_> = kept.into_values().collect();
+        logs.sort_by_key(|(last, ..)| *last);
+        let oldest = now.as_second().saturating_sub(self.inner.keeping.age.as_secs());
+        let mut removed = 0;
+        for (last, bytes, pieces) in logs {
+            if total <= self.inner.keeping.total && last >= oldest {
+                break;
+            }
+            for piece in pieces {
+                self.inner.objects.delete(&piece).await?;
+            }
+            total = total.saturating_sub(bytes);
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    /// Closes every log, and waits until what was said is written; not longer than `patience`.
+    pub async fn finish(&self, patience: Duration) {
+        let live: Vec<_> = self.inner.live.lock().values().cloned().collect();
+        for live in live {
+            live.close();
+        }
+        self.inner.hurry.cancel();
+        self.inner.writers.close();
+        if tokio::time::timeout(patience, self.inner.writers.wait()).await.is_err() {
+            tracing::warn!("the last lines of some tasks were not written");
+        }
+    }
+}
+
+/// Where the pieces of a task's log are.
+fn folder(task: Uuid) -> Path {
+    Path::from(format!("{PLACE}/{}", task.hyphenated()))
+}

@@ -1,0 +1,62 @@
+//! Files: what tasks say, and what users bring.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use grove_tests_kit::client::wire::task::{Task, TaskKind};
+use grove_tests_kit::client::{Body, Client, TasksQuery};
+use grove_tests_kit::farm::uuid;
+use grove_tests_kit::{Grove, Setup, tools, wait};
+use serde_json::json;
+
+/// What is in the log of a task, to its end.
+async fn said(farm: &Client, task: &Task) -> Vec<String> {
+    let mut log = farm.task_log(task.id, 0, true).await.unwrap();
+    let mut lines = Vec::new();
+    while let Some(line) = log.next().await.unwrap() {
+        lines.push(line.text);
+    }
+    lines
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_is_brought_flashed_and_survives_a_kill_and_so_does_what_was_said() {
+    let mut grove = Grove::start(Setup::default());
+    let farm = grove.farm();
+    let image = vec![7; (3 << 20) + 1];
+    let put = || farm.put_artifact("demo", "a/b.img", image.len() as u64, image.clone());
+    // It may not have looked through what is kept yet.
+    let artifact = wait::until("artifacts to be taken", || async { put().await.ok() }).await;
+    farm.register(uuid(1), "simulated", json!({ "artifact": "a/b.img" }), &[]).await;
+    farm.to_idle(uuid(1)).await;
+    let query = TasksQuery { kind: Some(TaskKind::Prepare), ..TasksQuery::default() };
+    let task = farm.tasks(&query).next().await.unwrap().unwrap();
+    let flashed = format!("flashed {} bytes, sha256 {}", artifact.size, artifact.sha256);
+    let before = said(&farm, &task).await;
+    assert!(before.contains(&flashed) && before.last().is_some_and(|last| last == "done"), "{before:?}");
+    let shown = tools::run(&mut grove.cli(&["task", "log", "-f", &task.id.to_string()]));
+    assert!(shown.contains(&flashed), "{shown}");
+
+    // Killed while another one is on its way, when the log is on disk.
+    let logs = grove.state().join("objects/logs").join(task.id.to_string());
+    wait::until("the log on disk", || async { logs.exists().then_some(()) }).await;
+    let bringing = tokio::spawn({
+        let client = grove.client();
+        let some = stream::once(async { Ok::<_, std::io::Error>(vec![1; 6 << 20]) });
+        let body = Body::wrap_stream(some.chain(stream::pending()));
+        async move { client.put_artifact("demo", "half", 9 << 20, body).await.map(drop) }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    grove.kill();
+    bringing.await.unwrap().unwrap_err();
+    grove.start_again();
+
+    let farm = grove.farm();
+    let get = || farm.get_artifact("demo", "a/b.img");
+    let found = wait::until("artifacts to be there", || async { get().await.ok() }).await;
+    assert_eq!(found.sha256(), Some(artifact.sha256.as_str()));
+    assert_eq!(said(&farm, &task).await, before);
+    farm.get_artifact("demo", "half").await.unwrap_err();
+    farm.remove_artifact("demo", "a/b.img").await.unwrap();
+    assert!(!grove.state().join("objects/artifacts/demo").exists(), "something half done was left behind");
+}
