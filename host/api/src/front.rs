@@ -1,6 +1,6 @@
 //! The listener's side, which answers whatever becomes of the controller behind it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -11,6 +11,7 @@ use crate::app::{App, Inner};
 use crate::metrics::Metrics;
 use crate::services::{Services, causes};
 use crate::stopping::Stopping;
+use crate::transfer::Transfer;
 use crate::v2::idempotency::Remembered;
 use crate::v2::refuse::Refuse;
 
@@ -31,6 +32,10 @@ pub struct Limits {
     pub streams: usize,
     /// Plugins being taken in at the same time: each may hold as much memory as a component may be large.
     pub uploads: usize,
+    /// Exports of the farm being sent at the same time: each keeps the store's log from starting over.
+    pub exports: usize,
+    /// Bytes of an export that is imported.
+    pub import: u64,
     /// Artifacts being brought at the same time.
     pub bringing: usize,
 }
@@ -45,6 +50,8 @@ impl Default for Limits {
             drain: Duration::from_secs(10),
             streams: 512,
             uploads: 2,
+            exports: 2,
+            import: 16 << 30,
             bringing: 16,
         }
     }
@@ -66,6 +73,9 @@ pub struct Shared {
     pub(crate) remembered: Arc<Remembered>,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) uploads: Arc<Semaphore>,
+    pub(crate) exports: Arc<Semaphore>,
+    pub(crate) imports: Arc<Semaphore>,
+    pub(crate) transfer: OnceLock<Arc<dyn Transfer>>,
     pub(crate) bringing: Arc<Semaphore>,
     /// Fires when the listener ends.
     pub(crate) stopping: Stopping,
@@ -83,11 +93,21 @@ impl Front {
                 remembered: Arc::default(),
                 streams: Arc::new(Semaphore::new(limits.streams)),
                 uploads: Arc::new(Semaphore::new(limits.uploads)),
+                exports: Arc::new(Semaphore::new(limits.exports)),
+                imports: Arc::new(Semaphore::new(1)),
+                transfer: OnceLock::new(),
                 bringing: Arc::new(Semaphore::new(limits.bringing)),
                 stopping: Stopping::default(),
                 app: ArcSwapOption::empty(),
             }),
         }
+    }
+
+    /// The same, of a farm that can be moved. It stays with what was said first.
+    #[must_use]
+    pub fn with_transfer(self, transfer: Arc<dyn Transfer>) -> Self {
+        self.transfer.get_or_init(|| transfer);
+        self
     }
 
     /// Serves `app` until what this gives is dropped, or another is attached. Then its long waits and streams end;

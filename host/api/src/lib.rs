@@ -22,6 +22,7 @@ mod plugins;
 mod router;
 mod services;
 mod stopping;
+mod transfer;
 
 mod v1;
 mod v2;
@@ -31,3 +32,4 @@ pub use front::{Attached, Front, Limits};
 pub use plugins::{PluginRefused, Plugins};
 pub use server::serve;
 pub use services::Services;
+pub use transfer::{Feed, Sink, Transfer, TransferRefused, Write};

@@ -17,7 +17,7 @@ use crate::v2::refuse::Refuse;
 use crate::{pages, v1, v2};
 
 /// Every path outside v1.
-pub(crate) const PATHS: [&str; 40] = [
+pub(crate) const PATHS: [&str; 42] = [
     "/api/v2/workers",
     "/api/v2/workers/{uuid}",
     "/api/v2/workers/{uuid}/state",
@@ -50,6 +50,8 @@ pub(crate) const PATHS: [&str; 40] = [
     "/api/v2/services",
     "/api/v2/services/{*name}",
     "/api/v2/events",
+    "/api/v2/farm/export",
+    "/api/v2/farm/import",
     "/api/v2",
     "/api/v2/",
     "/api/v2/{*rest}",
@@ -119,6 +121,8 @@ impl Front {
             .route("/api/v2/services", get(v2::services::list))
             .route("/api/v2/services/{*name}", get(v2::services::get))
             .route("/api/v2/events", get(v2::events::events))
+            .route("/api/v2/farm/export", get(v2::farm::export))
+            .route("/api/v2/farm/import", post(v2::farm::import))
             .route("/api/v2", any(pages::nothing))
             .route("/api/v2/", any(pages::nothing))
             .route("/api/v2/{*rest}", any(pages::nothing))

@@ -20,6 +20,7 @@
 mod artifacts;
 mod error;
 mod events;
+mod farm;
 mod jobs;
 mod limits;
 mod logs;
@@ -36,6 +37,7 @@ mod workers;
 pub use artifacts::{ArtifactsQuery, Download};
 pub use error::Error;
 pub use events::{Events, EventsQuery};
+pub use farm::{Export, ImportQuery};
 pub use grove_wire as wire;
 pub use logs::TaskLog;
 pub use pages::Pages;

@@ -156,6 +156,14 @@ impl Call<'_> {
         accepted(self.transport, response).await
     }
 
+    /// The answer's JSON to a body without end: no limit on its time.
+    pub(crate) async fn upload<T: DeserializeOwned>(self, sent: reqwest::Body) -> Result<T, Error> {
+        let transport = self.transport;
+        let response = self.builder.body(sent).send().await.map_err(|error| transport.unreachable(error))?;
+        let bytes = body(transport, accepted(transport, response).await?).await?;
+        serde_json::from_slice(&bytes).map_err(|error| transport.protocol(error.to_string()))
+    }
+
     /// The JSON of an answer that may take as long as its request is large.
     pub(crate) async fn stream_json<T: DeserializeOwned>(self, accept: HeaderValue) -> Result<T, Error> {
         let transport = self.transport;

@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub(crate) mod house;
 mod plugins;
 mod services;
+mod transfer;
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;

@@ -14,6 +14,7 @@ mod kit;
 mod test_artifact_command;
 mod test_completions_command;
 mod test_events_command;
+mod test_farm_command;
 mod test_farm_mode_command;
 mod test_global_options;
 mod test_job_command;

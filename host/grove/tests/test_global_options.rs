@@ -21,6 +21,7 @@ fn help_says() {
       plugin       Policies, drivers and inspectors
       services     Show what the controller is made of, and what is missing
       events       Show what happened, and what happens
+      farm         The farm as a whole
       serve        Run the controller
       demo         Run a farm of small boards on this machine, to try Grove on
       completions  Print the completions of a shell

@@ -32,6 +32,12 @@ pub use writer::{Pruned, Retention};
 mod reader;
 pub use reader::MAX_PAGE;
 
+mod transfer;
+pub use transfer::{
+    About, Components, Contents, Export, ExportError, Header, ImportError, MAX_LINE, Replaced, Settled,
+    Staged, TableChange,
+};
+
 mod open;
 pub use open::{DATABASE, Settings};
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{OpenError, StoreError};
-use crate::schema;
+use crate::{schema, transfer};
 
 /// The database in the state folder.
 pub const DATABASE: &str = "grove.db";
@@ -51,6 +51,8 @@ pub(crate) fn open(folder: &Path, settings: &Settings) -> Result<Opened, OpenErr
     };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(at(folder))?;
     let lock = lock(folder)?;
+    // What an import left that was killed.
+    transfer::clear(folder).map_err(at(folder))?;
     let database = folder.join(DATABASE);
     // SQLite gives the files beside the database the mode of the database.
     match private_file(&database) {

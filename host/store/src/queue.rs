@@ -8,6 +8,7 @@ use grove_domain::change::{Batch, Loaded};
 use grove_domain::instance::Instance;
 
 use crate::error::{CommitError, StoreError};
+use crate::transfer::{Replaced, Replacement};
 use crate::writer::{Pruned, Retention};
 
 /// Most batches that wait.
@@ -23,13 +24,14 @@ pub(crate) enum Work {
     Commit(Batch, Done),
     Load(Option<Instance>, Box<dyn FnOnce(Result<Loaded, StoreError>) + Send>),
     Prune(Retention, Box<dyn FnOnce(Result<Pruned, StoreError>) + Send>),
+    Replace(Replacement, Box<dyn FnOnce(Result<Replaced, StoreError>) + Send>),
 }
 
 impl Work {
     fn rows(&self) -> usize {
         match self {
             Self::Commit(batch, _) => batch.changes.len() + batch.events.len(),
-            Self::Load(..) | Self::Prune(..) => 1,
+            Self::Load(..) | Self::Prune(..) | Self::Replace(..) => 1,
         }
     }
 
@@ -39,6 +41,7 @@ impl Work {
             Self::Commit(_, done) => done(Err(StoreError::Closed.into())),
             Self::Load(_, done) => done(Err(StoreError::Closed)),
             Self::Prune(_, done) => done(Err(StoreError::Closed)),
+            Self::Replace(_, done) => done(Err(StoreError::Closed)),
         }
     }
 }

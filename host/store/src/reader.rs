@@ -35,6 +35,11 @@ impl Readers {
         Self { database, most: most.max(1), pool: Mutex::default(), returned: Condvar::new() }
     }
 
+    /// The file that is read.
+    pub(crate) fn database(&self) -> &Path {
+        &self.database
+    }
+
     /// Tasks, newest first.
     pub(crate) fn tasks(&self, query: &TaskQuery) -> Result<Vec<Task>, StoreError> {
         let mut list = List::new(TASKS.select());

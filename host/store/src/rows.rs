@@ -7,7 +7,7 @@ mod request;
 mod task;
 mod worker;
 
-pub(crate) use event::{event, put_event};
+pub(crate) use event::{INSERT_EVENT, event, put_event};
 pub(crate) use farm::{
     SELECT_INSTANCES, SELECT_LIMITS, SELECT_MODE, insert_instance, instance, limit, mode, put_instance,
     put_limit, put_mode,

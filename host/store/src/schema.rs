@@ -22,12 +22,18 @@ pub(crate) fn newest() -> u32 {
 
 /// Brings the database from schema `from` to the newest, or leaves it as it was.
 pub(crate) fn migrate(connection: &mut Connection, from: u32) -> rusqlite::Result<()> {
+    migrate_to(connection, from, newest())
+}
+
+/// Brings the database from schema `from` to schema `to`, or leaves it as it was.
+pub(crate) fn migrate_to(connection: &mut Connection, from: u32, to: u32) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
-    for migration in MIGRATIONS.iter().skip(usize::try_from(from).unwrap_or(usize::MAX)) {
+    let number = |version| usize::try_from(version).unwrap_or(usize::MAX);
+    for migration in MIGRATIONS.iter().take(number(to)).skip(number(from)) {
         transaction.execute_batch(migration)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION)?;
-    transaction.pragma_update(None, "user_version", newest())?;
+    transaction.pragma_update(None, "user_version", to)?;
     transaction.commit()
 }
 

@@ -10,6 +10,7 @@ use grove_domain::event::Event;
 use grove_domain::history::{EventQuery, TaskQuery};
 use grove_domain::id::TaskId;
 use grove_domain::instance::Instance;
+use grove_domain::moment::Timestamp;
 use grove_domain::task::Task;
 use tokio::sync::oneshot;
 
@@ -17,6 +18,7 @@ use crate::error::{CommitError, OpenError, StoreError};
 use crate::open::{self, Opened, Settings};
 use crate::queue::{Queue, Work};
 use crate::reader::Readers;
+use crate::transfer::{Export, Replaced, Replacement, Staged, TableChange};
 use crate::writer::{Pruned, Retention, Writer};
 
 /// An open store. Cheap to clone; when the last handle is dropped, what waits is written and the store is closed.
@@ -132,6 +134,31 @@ impl Store {
         }
         open::private_file(file).map_err(wrong)?;
         self.0.readers.copy_to(name)
+    }
+
+    /// Begins an export of what is committed now.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn export(&self) -> Result<Export, StoreError> {
+        Export::open(self.0.readers.database())
+    }
+
+    /// What would change if `staged` took the place of what is committed now.
+    ///
+    /// # Errors
+    /// One of the two cannot be read.
+    pub fn compare(&self, staged: &Staged) -> Result<Vec<TableChange>, StoreError> {
+        staged.compare(self.0.readers.database())
+    }
+
+    /// Puts `staged` in the place of everything that is stored, in one transaction, after every batch that waits. Batches
+    /// that were decided before are refused from then on: [`Self::load`] begins the next epoch.
+    ///
+    /// # Errors
+    /// The store cannot be written; it is as it was then.
+    pub fn replace(&self, staged: &Staged, actor: &str, now: Timestamp) -> Result<Replaced, StoreError> {
+        self.ask(|done| Work::Replace(Replacement::new(staged, actor, now), done))
     }
 
     /// Has the writer do something, and waits for its answer.

@@ -2,6 +2,7 @@
 
 mod group;
 mod history;
+mod replace;
 
 pub use history::{Pruned, Retention};
 
@@ -61,6 +62,11 @@ impl Writer {
                         self.commit(std::mem::take(&mut group));
                         let pruned = self.prune(&retention);
                         tell(|| done(pruned));
+                    }
+                    Work::Replace(replacement, done) => {
+                        self.commit(std::mem::take(&mut group));
+                        let replaced = self.replace(&replacement);
+                        tell(|| done(replaced));
                     }
                 }
             }

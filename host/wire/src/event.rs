@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// One entry of the farm's history. Over SSE `seq` is the id and `kind` the event's name.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Event {
-    /// Place in the sequence, from 1, without gaps.
+    /// Place in the sequence, from 1, without gaps but the one that an import leaves.
     pub seq: u64,
     /// When.
     pub at: Timestamp,

@@ -13,6 +13,7 @@ pub mod span;
 
 pub mod artifact;
 pub mod event;
+pub mod farm;
 pub mod job;
 pub mod limit;
 pub mod log;

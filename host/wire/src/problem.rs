@@ -116,7 +116,7 @@ codes! {
     /// The number or uuid in the path cannot be one.
     InvalidId = "invalid_id", 400, "Invalid id", "Requests and jobs are numbers; workers and tasks are uuids.";
     /// The body is larger than the server takes.
-    BodyTooLarge = "body_too_large", 413, "Body too large", "Send less: a body may hold 1 MiB, a plugin's component 64 MiB.";
+    BodyTooLarge = "body_too_large", 413, "Body too large", "Send less: a body may hold 1 MiB, a plugin's component 64 MiB, an export what limits.import_mib says.";
     /// The body did not arrive in time.
     BodyTimeout = "body_timeout", 408, "Body too slow", "Send the whole body without pausing.";
     /// Nothing is at this path.
@@ -157,6 +157,8 @@ codes! {
     WorkerState = "worker_state", 409, "The worker's state does not allow this", "Bring the worker into a state that does.";
     /// A job runs on the worker.
     WorkerRuns = "worker_runs", 409, "The worker is running a job", "Close the request, or use force.";
+    /// The farm serves its users, and an import would replace everything under them; nothing was changed.
+    FarmAtWork = "farm_at_work", 409, "The farm is at work", "Put it into maintenance first: grove farm mode maintenance.";
     /// The request is not in a state that allows this.
     RequestState = "request_state", 409, "The request's state does not allow this", "Look at the request's state.";
     /// The request has no running job.
@@ -183,6 +185,8 @@ codes! {
     UnknownDriver = "unknown_driver", 422, "No such driver", "Use one of the drivers that the detail names.";
     /// The driver does not take this configuration.
     DriverConfig = "driver_config", 422, "The driver refuses this configuration", "Correct driver_config as the driver says.";
+    /// The file is no export of a farm, is not whole, or holds what no farm may; nothing was changed.
+    BadExport = "bad_export", 422, "The export cannot be imported", "Export again, from the farm itself; the detail says what is wrong, and in which line.";
     /// More than one version of the plugin is named so.
     PluginVersionAmbiguous = "plugin_version_ambiguous", 422, "More than one version is meant", "Name the version by more of its digest.";
     /// The manifest of the plugin cannot be used.

@@ -19,6 +19,7 @@ mod v1;
 mod v2;
 mod v2_artifacts;
 mod v2_events;
+mod v2_farm;
 mod v2_limits;
 mod v2_logs;
 mod v2_mode;

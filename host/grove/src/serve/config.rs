@@ -103,6 +103,7 @@ pub(crate) struct Limits {
     requests: usize,
     demands_per_round: usize,
     pub(crate) connections: usize,
+    pub(crate) import_mib: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -268,6 +269,7 @@ impl Default for Limits {
             requests: caps.live_requests,
             demands_per_round: caps.demands_per_round,
             connections: 4096,
+            import_mib: 16_384,
         }
     }
 }

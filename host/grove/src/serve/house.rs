@@ -25,6 +25,7 @@ use super::plugins::load::{Loader, PolicySettings};
 use super::plugins::registry::Registry;
 use super::plugins::shelf::Shelf;
 use super::services::{self, API, HTTP, Hopeless, Shared};
+use super::transfer::{FarmTransfer, Slot};
 
 /// Of the time for a clean stop: what services get that are stopped after the controller.
 const AFTERWARDS: Duration = Duration::from_secs(5);
@@ -70,13 +71,24 @@ impl House {
         let secrets = Secrets::new(subfolder(&folder, "secrets")?);
         let storage = storage(&config, &state, &folder, &secrets)?;
         let reported = Arc::new(Reported::of(engine.handle()));
+        let (store, running) = (Slot::default(), Slot::default());
+        let transfer = Arc::new(FarmTransfer {
+            engine: engine.handle(),
+            store: store.clone(),
+            controller: running.clone(),
+            shelf: shelf.clone(),
+            state,
+            actor: format!("user:{}", config.owner().name),
+        });
         let shared = Arc::new(Shared {
+            store,
+            running,
             secrets: Arc::new(secrets),
             storage,
             registry: Registry::new(),
             policies: PluginPolicies::new(),
             loader: Loader { shelf, config: Arc::new(config.plugins.clone()), settings },
-            front: Front::new(limits(&config), reported),
+            front: Front::new(limits(&config), reported).with_transfer(transfer),
             engine: engine.handle(),
             make: Box::new(make),
             address: watch::Sender::new(None),
@@ -150,7 +162,12 @@ fn storage(config: &Config, state: &Path, folder: &Dir, secrets: &Secrets) -> an
 }
 
 fn limits(config: &Config) -> Limits {
-    Limits { connections: config.limits.connections, drain: config.drain(), ..Limits::default() }
+    Limits {
+        connections: config.limits.connections,
+        drain: config.drain(),
+        import: config.limits.import_mib.saturating_mul(1 << 20),
+        ..Limits::default()
+    }
 }
 
 fn engine_config(config: &Config, port: Port) -> EngineConfig {

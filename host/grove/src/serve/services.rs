@@ -44,6 +44,7 @@ use grove_api::{Front, Storage};
 use grove_control::Controller;
 use grove_engine::{EngineHandle, Key, Refused, Service};
 use grove_runtime::Runtime;
+use grove_store::Store;
 use tokio::sync::watch;
 
 use super::adapters::policies::PluginPolicies;
@@ -52,6 +53,7 @@ use super::config::Config;
 use super::plugins::intake::Intake;
 use super::plugins::load::Loader;
 use super::plugins::registry::Registry;
+use super::transfer::Slot;
 
 /// The durable truth.
 const STORE: Key<SqliteStore> = Key::new("store");
@@ -60,7 +62,7 @@ const RUNTIME: Key<Runtime> = Key::new("runtime");
 /// Session keys in stock.
 const KEYS: Key<KeyPool> = Key::new("keys");
 /// Ways to boards.
-const TUNNELS: Key<Tunnels> = Key::new("tunnels");
+pub(crate) const TUNNELS: Key<Tunnels> = Key::new("tunnels");
 /// Who decides.
 const CONTROLLER: Key<Controller> = Key::new("controller");
 /// That plugins are found, and follow the rows of the farm.
@@ -80,6 +82,10 @@ pub(crate) struct Shared {
     pub(crate) policies: PluginPolicies,
     pub(crate) loader: Loader,
     pub(crate) front: Front,
+    /// The open store, for who needs it without the controller.
+    pub(crate) store: Slot<Store>,
+    /// The controller that runs, for who needs it without its service.
+    pub(crate) running: Slot<Controller>,
     /// Files outside the store.
     pub(crate) storage: Storage,
     /// For those that install others.

@@ -6,7 +6,10 @@ use rusqlite::Row;
 use super::{At, Binder, Cells, Count};
 use crate::error::StoreError;
 
-/// Binds `INSERT INTO events VALUES (…)`.
+/// Takes what [`put_event`] binds.
+pub(crate) const INSERT_EVENT: &str = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+
+/// Binds [`INSERT_EVENT`].
 pub(crate) fn put_event(row: &mut Binder<'_, '_>, event: &Event) -> rusqlite::Result<()> {
     row.put(Count(event.seq))?;
     row.put(At(event.at))?;

@@ -8,8 +8,8 @@ use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension};
 use super::{Last, Writer};
 use crate::error::{CommitError, StoreError};
 use crate::rows::{
-    Binder, Count, INSERT_VERSION, Id, PLUGINS, REQUESTS, Sha, TASKS, Table, WORKERS, put_event,
-    put_instance, put_limit, put_mode, put_plugin, put_request, put_task, put_version, put_worker,
+    Binder, Count, INSERT_EVENT, INSERT_VERSION, Id, PLUGINS, REQUESTS, Sha, TASKS, Table, WORKERS,
+    put_event, put_instance, put_limit, put_mode, put_plugin, put_request, put_task, put_version, put_worker,
 };
 
 /// Why nothing of a group is stored.
@@ -159,7 +159,7 @@ impl<'c> Group<'c> {
             tasks: Rows::new(connection, &TASKS),
             plugins: Rows::new(connection, &PLUGINS),
             versions: Ready::new(INSERT_VERSION),
-            events: Ready::new("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)"),
+            events: Ready::new(INSERT_EVENT),
             connection,
             last,
             removed: false,

@@ -13,7 +13,7 @@ use grove_domain::request::{Job, JobAccess, Priority, Request, Spec, State};
 use grove_domain::task::{End, Report, Task, TaskKind, TaskSpec};
 use grove_domain::wants::Wants;
 use grove_domain::worker::{self, Occupation, Registration, Worker};
-use grove_store::{Batch, Change, CommitError, Settings, Store};
+use grove_store::{Batch, Change, CommitError, OpenError, Settings, Store};
 use tempfile::TempDir;
 
 /// A new store in a folder of its own.
@@ -24,7 +24,14 @@ pub(crate) fn new() -> (TempDir, Store) {
 }
 
 pub(crate) fn open(folder: &Path) -> Store {
-    Store::open(folder, Settings::default()).unwrap()
+    // A child that another test starts holds whatever is open until it is another program.
+    for _ in 0..500 {
+        match Store::open(folder, Settings::default()) {
+            Err(OpenError::InUse(_)) => std::thread::sleep(std::time::Duration::from_millis(10)),
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("{} stays in use", folder.display())
 }
 
 /// A second way in, for what the store itself would never do.

@@ -19,3 +19,4 @@ mod plugins;
 mod reads;
 mod round_trip;
 mod tasks;
+mod transfer;

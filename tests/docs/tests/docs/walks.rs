@@ -8,10 +8,11 @@ use crate::blocks::blocks;
 use crate::page::Walk;
 
 /// Pages with commands that have a test below.
-const WALKED: [&str; 6] = [
+const WALKED: [&str; 7] = [
     "README.md",
     "docs/admin.md",
     "docs/driver-vendors.md",
+    "docs/export.md",
     "docs/http.md",
     "docs/policy-authors.md",
     "docs/user.md",
@@ -47,6 +48,11 @@ fn admin() {
 fn driver_vendors() {
     let board = Sshd::start_in_cell();
     Walk::new(Path::new("docs/driver-vendors.md"), Some(&board)).walk_through();
+}
+
+#[test]
+fn export() {
+    walk("docs/export.md");
 }
 
 #[test]

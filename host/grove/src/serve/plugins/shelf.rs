@@ -1,6 +1,6 @@
 //! Where components are kept: one file for each, named by its digest and never changed.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -56,6 +56,19 @@ impl Shelf {
             bail!("component {} has changed on disk; install it again", digest.short());
         }
         Ok(component)
+    }
+
+    /// A component as a file, read from its beginning, which is what its digest says; none = it is not here, or changed.
+    pub(crate) fn open(&self, digest: &Digest) -> io::Result<Option<std::fs::File>> {
+        let mut component = match self.0.open(file(digest)) {
+            Ok(component) => component.into_std(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut sha = Sha256::new();
+        io::copy(&mut component, &mut sha)?;
+        component.seek(io::SeekFrom::Start(0))?;
+        Ok((Digest::new(sha.finalize().into()) == *digest).then_some(component))
     }
 
     /// Throws away every component but these.

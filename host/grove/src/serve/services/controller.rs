@@ -57,6 +57,7 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
             ]
         }
     });
+    let _slot = shared.running.put(controller.clone());
     let ended = controller.ended();
     scope.started(Output::of(&CONTROLLER, Arc::new(controller.clone())));
     tokio::select! {

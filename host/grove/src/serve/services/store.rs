@@ -32,6 +32,7 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
     shared.store_was_open.store(true, Ordering::Relaxed);
     let file = file_of(&shared.config.state().map_err(Exit::failed)?);
     let opened = inode(&file);
+    let _slot = shared.store.put(store.clone());
     scope.started(Output::of(&STORE, Arc::new(SqliteStore(store))));
     loop {
         tokio::select! {

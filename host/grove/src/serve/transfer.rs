@@ -1,0 +1,246 @@
+//! Moving the farm: written as lines from a snapshot of the store, and taken in in the place of what is stored.
+//!
+//! An import reads into a store beside the live one, and disturbs nobody; then the writer replaces the rows at once, and
+//! everything that was decided on the old ones is refused. Tunnels and whoever needs them (the controller, and what is on
+//! it) start anew, so that nothing of the old farm goes on.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use grove_api::{Feed, Transfer, TransferRefused, Write};
+use grove_control::Controller;
+use grove_control::clock::{Clock, SystemClock};
+use grove_domain::plugin::Digest;
+use grove_engine::{EngineHandle, Report, State};
+use grove_store::{About, Components, ImportError, Staged, Store};
+use grove_wire::farm::{Ended, FarmImport, TableImport};
+use grove_wire::limits;
+use parking_lot::Mutex;
+
+use super::plugins::shelf::Shelf;
+use super::services::{API, TUNNELS};
+
+/// Longest wait for the new farm to be served; whoever asks later waits for it by themselves.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a service makes, while it is started; cheap to clone.
+pub(crate) struct Slot<T>(Arc<Mutex<Option<T>>>);
+
+/// It is in its slot as long as this lives.
+pub(crate) struct InSlot<T>(Slot<T>);
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T> Clone for Slot<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: Clone> Slot<T> {
+    pub(crate) fn put(&self, made: T) -> InSlot<T> {
+        *self.0.lock() = Some(made);
+        InSlot(self.clone())
+    }
+
+    fn get(&self) -> Option<T> {
+        self.0.lock().clone()
+    }
+}
+
+impl<T> Drop for InSlot<T> {
+    fn drop(&mut self) {
+        // Outside the lock: it may be the last handle.
+        let made = self.0.0.lock().take();
+        drop(made);
+    }
+}
+
+fn open(slot: &Slot<Store>) -> Result<Store, TransferRefused> {
+    slot.get().ok_or_else(|| TransferRefused::Unavailable("the store is not open".to_owned()))
+}
+
+/// The farm of this house.
+pub(crate) struct FarmTransfer {
+    pub(crate) engine: EngineHandle,
+    pub(crate) store: Slot<Store>,
+    pub(crate) controller: Slot<Controller>,
+    pub(crate) shelf: Shelf,
+    /// The folder of the store.
+    pub(crate) state: PathBuf,
+    /// Who imports, until callers are authenticated.
+    pub(crate) actor: String,
+}
+
+/// Whether the farm may be replaced now: in maintenance, or while nobody runs it.
+fn may_import(controller: &Slot<Controller>) -> Result<(), TransferRefused> {
+    let at_work = |controller: Controller| !controller.farm().mode().mode.is_maintenance();
+    if controller.get().is_some_and(at_work) {
+        let why = "the farm is not in maintenance: an import would replace it under its users";
+        return Err(TransferRefused::AtWork(why.to_owned()));
+    }
+    Ok(())
+}
+
+fn started(report: &Report, name: &str) -> bool {
+    report.service(name).is_some_and(|service| service.state == State::Started)
+}
+
+fn starts(report: &Report, name: &str) -> u64 {
+    report.service(name).map_or(0, |service| service.starts)
+}
+
+impl Transfer for FarmTransfer {
+    fn may_import(&self) -> Result<(), TransferRefused> {
+        may_import(&self.controller)
+    }
+
+    fn export(&self) -> BoxFuture<'static, Result<Write, TransferRefused>> {
+        let (store, shelf) = (self.store.clone(), self.shelf.clone());
+        let about = About { created: SystemClock.now(), version: env!("CARGO_PKG_VERSION").to_owned() };
+        async move {
+            // The store itself is let go of: the snapshot has a connection of its own.
+            let export =
+                blocking(move || open(&store)?.export().map_err(|error| unavailable(&error))).await?;
+            let write: Write = Box::new(move |out: &mut dyn io::Write| {
+                export.write(&about, &Kept(shelf), out).map(drop).map_err(|error| error.to_string())
+            });
+            Ok(write)
+        }
+        .boxed()
+    }
+
+    fn import(
+        &self,
+        mut from: Feed,
+        dry_run: bool,
+    ) -> BoxFuture<'static, Result<FarmImport, TransferRefused>> {
+        let (engine, slot, shelf) = (self.engine.clone(), self.store.clone(), self.shelf.clone());
+        let (controller, state, actor) = (self.controller.clone(), self.state.clone(), self.actor.clone());
+        async move {
+            let staged = blocking(move || {
+                Staged::read(&state, &mut from, !dry_run, SystemClock.now()).map_err(refused)
+            });
+            let staged = Arc::new(staged.await?);
+            let (look, store) = (staged.clone(), slot.clone());
+            let tables = blocking(move || {
+                let changes = open(&store)?.compare(&look).map_err(|error| unavailable(&error))?;
+                Ok(changes
+                    .into_iter()
+                    .map(|change| {
+                        let (added, removed, changed) = (change.added, change.removed, change.changed);
+                        (change.table, TableImport { added, removed, changed })
+                    })
+                    .collect::<BTreeMap<_, _>>())
+            });
+            let mut summary = summary(&staged, dry_run, tables.await?);
+            if dry_run {
+                return Ok(summary);
+            }
+            let before = starts(&engine.watch_report().borrow(), API);
+            let replaced = blocking(move || {
+                let kept = Kept(shelf);
+                let keep = || staged.keep_components(&kept).map_err(|error| unavailable(&error));
+                keep()?;
+                // It may have changed while the export was read.
+                may_import(&controller)?;
+                let replaced = open(&slot)?
+                    .replace(&staged, &actor, SystemClock.now())
+                    .map_err(|error| unavailable(&error))?;
+                // The old farm may just have thrown away what it did not know.
+                if let Err(error) = keep() {
+                    tracing::error!(
+                        ?error,
+                        "components of the imported farm could not be kept; install them again"
+                    );
+                }
+                Ok(replaced)
+            });
+            summary.event = Some(replaced.await?.event);
+            tracing::info!(event = summary.event, "another farm was imported");
+            begin_anew(&engine, before).await;
+            Ok(summary)
+        }
+        .boxed()
+    }
+}
+
+/// Nothing of the old farm goes on: its tunnels are closed, and the controller loads the new rows.
+async fn begin_anew(engine: &EngineHandle, before: u64) {
+    if let Err(error) = engine.bounce(TUNNELS.name()).await {
+        // It stops: the next start loads the new farm.
+        tracing::debug!(%error, "the services were not started anew");
+        return;
+    }
+    let mut reports = engine.watch_report();
+    let served = reports.wait_for(|report| starts(report, API) > before && started(report, API));
+    if tokio::time::timeout(PATIENCE, served).await.is_err() {
+        tracing::warn!("the imported farm is not served yet; see the services");
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, TransferRefused> + Send + 'static,
+) -> Result<T, TransferRefused> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(_) => Err(TransferRefused::Unavailable("it was interrupted".to_owned())),
+    }
+}
+
+fn summary(staged: &Staged, dry_run: bool, tables: BTreeMap<String, TableImport>) -> FarmImport {
+    let (header, settled) = (staged.header(), staged.settled());
+    FarmImport {
+        dry_run,
+        created: header.created.clone(),
+        version: header.version.clone(),
+        schema: header.schema,
+        components: staged.contents().components,
+        tables,
+        ended: Ended { tasks: settled.tasks, requests: settled.requests, workers: settled.workers },
+        event: None,
+    }
+}
+
+fn unavailable(error: &dyn std::error::Error) -> TransferRefused {
+    TransferRefused::Unavailable(error.to_string())
+}
+
+fn refused(error: ImportError) -> TransferRefused {
+    match error {
+        ImportError::File { .. } | ImportError::Newer { .. } => TransferRefused::BadExport(error.to_string()),
+        ImportError::Read { .. } | ImportError::Put(_) | ImportError::Store(_) => unavailable(&error),
+    }
+}
+
+/// The shelf, as exports and imports use it.
+struct Kept(Shelf);
+
+impl Components for Kept {
+    fn open(&self, digest: &Digest) -> io::Result<Option<Box<dyn Read>>> {
+        Ok(self.0.open(digest)?.map(|file| Box::new(file) as Box<dyn Read>))
+    }
+
+    fn keep(&self, digest: &Digest, component: &mut dyn Read) -> io::Result<()> {
+        // One larger than any that is taken in is none.
+        let most = limits::COMPONENT as u64;
+        let mut bytes = Vec::new();
+        component.take(most + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > most {
+            return Err(io::Error::other(format!(
+                "component {} is larger than {most} bytes",
+                digest.short()
+            )));
+        }
+        self.0.keep(digest, &bytes).map_err(|error| io::Error::other(format!("{error:#}")))
+    }
+}
