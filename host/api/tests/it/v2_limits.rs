@@ -27,7 +27,7 @@ async fn limits_are_set_and_told() {
     assert_eq!(again.header("etag"), Some("\"1\""));
     let taken = kit.ask("PUT /api/v2/limits/farm", &[("if-match", "\"1\"")], r#"{"value":null}"#).await;
     assert_eq!((&taken.json()["value"], &taken.json()["revision"]), (&json!(null), &json!(2)));
-    insta::assert_snapshot!(kit.get("/api/v2/limits").await.text(), @"");
+    insta::assert_snapshot!(kit.get("/api/v2/limits").await.text(), @r#"{"items":[{"scope":"farm","name":"","value":null,"running":0,"revision":2},{"scope":"driver","name":"fake","value":0,"running":0,"revision":1},{"scope":"host","name":"rack 2/left","value":7,"running":0,"revision":1}],"next":null}"#);
 }
 
 #[tokio::test(start_paused = true)]

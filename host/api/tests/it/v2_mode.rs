@@ -177,7 +177,11 @@ async fn a_task_tells_its_steps() {
         .iter()
         .map(|step| format!("{} ({}): {}", step["kind"], step["name"], step["outcome"]))
         .collect();
-    insta::assert_snapshot!(steps.join("\n"), @"");
+    insta::assert_snapshot!(steps.join("\n"), @r#"
+    "take_key" ("take session key"): "success"
+    "authorize" ("authorize"): "success"
+    "open_tunnel" ("open tunnel"): "success"
+    "#);
     let one = kit.get(&format!("/api/v2/tasks/{}", task["id"].as_str().unwrap())).await.json();
     assert_eq!((&one["log"], &one["steps"]), (&json!([]), &task["steps"]));
 }
