@@ -157,7 +157,7 @@ codes! {
     WorkerState = "worker_state", 409, "The worker's state does not allow this", "Bring the worker into a state that does.";
     /// A job runs on the worker.
     WorkerRuns = "worker_runs", 409, "The worker is running a job", "Close the request, or use force.";
-    /// The farm serves its users, and an import would replace everything under them; nothing was changed.
+    /// The farm is not in maintenance, and an import would replace everything under its users; nothing was changed.
     FarmAtWork = "farm_at_work", 409, "The farm is at work", "Put it into maintenance first: grove farm mode maintenance.";
     /// The request is not in a state that allows this.
     RequestState = "request_state", 409, "The request's state does not allow this", "Look at the request's state.";

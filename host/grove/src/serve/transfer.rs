@@ -52,7 +52,7 @@ impl<T: Clone> Slot<T> {
         InSlot(self.clone())
     }
 
-    fn get(&self) -> Option<T> {
+    pub(crate) fn get(&self) -> Option<T> {
         self.0.lock().clone()
     }
 }

@@ -156,3 +156,44 @@ async fn each_service_breaks_in_every_way_and_all_recover() {
     stop.cancel();
     house.run(stop).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_farm_is_imported_in_maintenance_only_and_stays_there() {
+    use grove_domain::mode::{Mode, RunningJobs};
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config { state: Some(folder.path().join("state")), ..Config::default() };
+    config.listen.set_port(0);
+    config.keys.pool = 0;
+    let rules = engine_config(&config, Port::IsWaitedFor);
+    let house = House::with(config, rules, |service| service).await.unwrap();
+    let address = house.ready().await.unwrap();
+    let client = grove_client::Client::new(&format!("http://{address}")).unwrap();
+    let file = folder.path().join("farm.jsonl");
+    let mut export = client.export_farm().await.unwrap();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = export.chunk().await.unwrap() {
+        bytes.extend(chunk);
+    }
+    std::fs::write(&file, bytes).unwrap();
+    let import = async |dry_run| {
+        let file = tokio::fs::File::open(&file).await.unwrap();
+        client.import_farm(file, grove_client::ImportQuery { dry_run }).await
+    };
+    let mode = || house.shared.running.get().unwrap().farm().mode().clone();
+
+    let refused = import(false).await.unwrap_err().to_string();
+    assert!(refused.contains("the farm is not in maintenance"), "{refused}");
+    assert!(import(true).await.unwrap().dry_run, "looking is always possible");
+    assert_eq!(mode().mode, Mode::Normal);
+
+    let moving = Mode::Maintenance { reason: "moving".to_owned(), until: None };
+    let controller = house.shared.running.get().unwrap();
+    controller.set_mode("admin", moving.clone(), RunningJobs::Drain, None).await.unwrap();
+    assert!(import(false).await.unwrap().event.is_some());
+    assert_eq!(mode().mode, moving);
+    drop(controller);
+    let stop = CancellationToken::new();
+    stop.cancel();
+    house.run(stop).await.unwrap();
+}
