@@ -31,7 +31,7 @@ async fn versions(farm: &Farm, folder: &str) -> (String, Vec<String>) {
         let (plugin, created) = farm.install_plugin(manifest.clone(), variant, false).await.unwrap();
         assert!(created, "{plugin:#?}");
         // The newest comes first.
-        digests.push(plugin.versions[0].digest.clone());
+        digests.push(plugin.versions.first().unwrap().digest.clone());
         name = plugin.name;
     }
     (name, digests)
@@ -47,8 +47,8 @@ fn one_at_a_time(tasks: &[Task]) {
     }
     for (worker, mut tasks) in by_worker {
         tasks.sort();
-        for pair in tasks.windows(2) {
-            assert!(pair[0].1 <= pair[1].0, "two tasks at once on {worker}: {pair:?}");
+        for (one, next) in tasks.iter().zip(tasks.iter().skip(1)) {
+            assert!(one.1 <= next.0, "two tasks at once on {worker}: {one:?} and {next:?}");
         }
     }
 }
