@@ -7,10 +7,11 @@ mod behaviour;
 mod config;
 
 use config::{Call, Config};
-use grove_plugin::log;
 use grove_plugin::driver::{
-    Access, Board, Driver, Failure, Health, Introspect, Power, PowerAction, Session, export_driver, storage::Artifact, task,
+    Access, Board, Driver, Failure, Health, Introspect, Power, PowerAction, Session, export_driver,
+    storage::Artifact, task,
 };
+use grove_plugin::log;
 
 /// The driver.
 #[derive(Debug)]

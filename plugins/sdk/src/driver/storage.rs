@@ -56,11 +56,17 @@ impl Artifact {
 
 fn explained(error: StorageError, group: &str, key: &str) -> Failure {
     match error {
-        StorageError::Denied(why) => Failure::Config(format!("no artifacts for this driver: {why}; grant `storage`")),
+        StorageError::Denied(why) => {
+            Failure::Config(format!("no artifacts for this driver: {why}; grant `storage`"))
+        }
         StorageError::NotFound => Failure::Config(format!(
             "there is no artifact `{key}` in the group `{group}`; bring it with `grove artifact put`"
         )),
-        StorageError::Changed => Failure::Environment(format!("{group}/{key} was replaced while it was read")),
-        StorageError::Unavailable(why) => Failure::Environment(format!("{group}/{key} cannot be read: {why}")),
+        StorageError::Changed => {
+            Failure::Environment(format!("{group}/{key} was replaced while it was read"))
+        }
+        StorageError::Unavailable(why) => {
+            Failure::Environment(format!("{group}/{key} cannot be read: {why}"))
+        }
     }
 }
