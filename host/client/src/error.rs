@@ -52,13 +52,16 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed when it is made again in a while: the farm may be restarting.
+    /// Whether the same call may succeed when it is made again in a while: the farm may be restarting. A maintenance
+    /// is nothing to wait for: it takes as long as its admin does.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Problem(problem) => {
-                matches!(problem.status, 502..=504) || problem.known_code() == Some(Code::IdempotencyBusy)
-            }
+            Self::Problem(problem) => match problem.known_code() {
+                Some(Code::FarmMaintenance) => false,
+                Some(Code::IdempotencyBusy) => true,
+                _ => matches!(problem.status, 502..=504),
+            },
             Self::Protocol { .. } | Self::Address { .. } => false,
         }
     }

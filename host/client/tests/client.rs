@@ -264,3 +264,40 @@ fn no_server_is_among_the_dependencies() {
     assert!(ours.iter().all(|name| ["grove-client", "grove-wire"].contains(name)), "{ours:?}");
     assert!(!names.contains(&"axum"), "{names:?}");
 }
+
+#[tokio::test]
+async fn limits_and_the_mode_are_asked_and_set() {
+    use grove_client::wire::limit::LimitScope;
+    use grove_client::wire::mode::{Mode, SetMode};
+
+    let limit = json!({"scope": "host", "name": "rack 2", "value": 3, "running": 1, "revision": 4});
+    let mode = json!({"mode": "maintenance", "since": null, "reason": "x", "until": null, "revision": 2});
+    let farm = Farm::new();
+    farm.on("GET /api/v2/limits", 200, json!({"items": [limit], "next": null}))
+        .on("GET /api/v2/limits/farm", 200, limit.clone())
+        .on("PUT /api/v2/limits/host/rack%202", 200, limit.clone())
+        .on("GET /api/v2/farm", 200, json!({"mode": mode, "workers": 1, "waiting": 2, "jobs": 3, "tasks": 4}))
+        .on("PUT /api/v2/farm/mode", 200, mode.clone());
+    let client = client(&farm);
+    assert_eq!(client.limits().take(9).await.unwrap().len(), 1);
+    assert_eq!(client.limit(LimitScope::Farm, "").await.unwrap().value, Some(3));
+    client.set_limit(LimitScope::Host, "rack 2", None, Some(3)).await.unwrap();
+    assert_eq!(client.farm().await.unwrap().jobs, 3);
+    let set = SetMode { mode: Mode::Maintenance, running: None, reason: None, until: None };
+    assert_eq!(client.set_mode(&set, Some(1)).await.unwrap().revision, 2);
+    let puts = farm.calls_of("PUT");
+    assert_eq!((puts[0].headers["if-match"].as_str(), puts[0].body.as_str()), ("\"3\"", r#"{"value":null}"#));
+    assert_eq!(
+        (puts[1].headers["if-match"].as_str(), puts[1].body.as_str()),
+        ("\"1\"", r#"{"mode":"maintenance"}"#)
+    );
+}
+
+#[test]
+fn a_maintenance_is_not_waited_for() {
+    for (code, transient) in
+        [(Code::Unavailable, true), (Code::Stopping, true), (Code::FarmMaintenance, false)]
+    {
+        assert_eq!(Error::Problem(Box::new(Problem::new(code, ""))).is_transient(), transient, "{code:?}");
+    }
+}

@@ -19,6 +19,8 @@ fn help_says() {
       task         What the farm does on its workers
       artifact     Files for boards, like images to flash
       plugin       Policies, drivers and inspectors
+      limit        How many tasks may run at the same time
+      farm         The farm as a whole
       services     Show what the controller is made of, and what is missing
       events       Show what happened, and what happens
       serve        Run the controller

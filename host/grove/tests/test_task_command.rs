@@ -1,6 +1,6 @@
 use insta::assert_snapshot;
 
-use crate::kit::{BOARD, DIGEST, Farm, Home, TASK, calls, grove, help, items, task, told};
+use crate::kit::{BOARD, DIGEST, Farm, Home, TASK, ago, calls, grove, help, items, task, told};
 
 #[test]
 fn help_says() {
@@ -129,6 +129,48 @@ fn show() {
     STEP        OUTCOME  TOOK
     clean user  success  2m
     reboot      running  3h 30m
+    ");
+}
+
+#[test]
+fn what_was_skipped_and_said_last_is_shown() {
+    let farm = Farm::new();
+    let mut failed = task();
+    failed["steps"] = serde_json::json!([
+        {"kind": "check", "name": "check", "started": ago("200s"), "ended": ago("80s"), "outcome": "failed"},
+        {"kind": "open_tunnel", "name": "open tunnel", "started": null, "ended": ago("80s"), "outcome": "skipped"},
+        {"kind": "clean_up", "name": "clean up", "started": null, "ended": null, "outcome": null},
+    ]);
+    let said = |n: usize| serde_json::json!({"at": "2026-01-31T12:00:00.123Z", "level": "warn", "text": format!("line {n}")});
+    failed["log"] = (1..=12).map(said).collect::<Vec<_>>().into();
+    farm.on(&format!("GET /api/v2/tasks/{TASK}"), 200, failed);
+    assert_snapshot!(grove(&farm, &["task", "show", TASK]), @"
+    task      01900000-0000-7000-8000-00000000000a
+    kind      prepare
+    phase     running
+    worker    01900000-0000-7000-8000-000000000001
+    driver    ssh
+    progress  40%
+    note      waiting for the board
+    queued    4m ago
+    started   3m ago
+    deadline  in 5m
+
+    STEP         OUTCOME  TOOK
+    check        failed   2m
+    open tunnel  skipped  -
+    clean up     to come  -
+
+    2026-01-31T12:00:00.123Z  warn      line 3
+    2026-01-31T12:00:00.123Z  warn      line 4
+    2026-01-31T12:00:00.123Z  warn      line 5
+    2026-01-31T12:00:00.123Z  warn      line 6
+    2026-01-31T12:00:00.123Z  warn      line 7
+    2026-01-31T12:00:00.123Z  warn      line 8
+    2026-01-31T12:00:00.123Z  warn      line 9
+    2026-01-31T12:00:00.123Z  warn      line 10
+    2026-01-31T12:00:00.123Z  warn      line 11
+    2026-01-31T12:00:00.123Z  warn      line 12
     ");
 }
 

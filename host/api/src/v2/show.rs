@@ -145,9 +145,7 @@ pub(super) fn limit(limit: &Limit, running: u64) -> wire_limit::Limit {
 pub(super) fn mode(mode: &FarmMode) -> wire_mode::FarmMode {
     let (word, reason, until) = match &mode.mode {
         Mode::Normal => (wire_mode::Mode::Normal, None, None),
-        Mode::Maintenance { reason, until } => {
-            (wire_mode::Mode::Maintenance, Some(reason.clone()), *until)
-        }
+        Mode::Maintenance { reason, until } => (wire_mode::Mode::Maintenance, Some(reason.clone()), *until),
     };
     wire_mode::FarmMode { mode: word, since: mode.since, reason, until, revision: mode.revision }
 }

@@ -67,7 +67,8 @@ fn sentence(mode: &FarmMode) -> String {
         Mode::Normal => "the farm does its work".to_owned(),
         Mode::Maintenance => {
             let reason = mode.reason.as_deref().unwrap_or_default();
-            let until = mode.until.map(|until| format!("; it is over {}", relative(until, clock::now())));
+            let until =
+                mode.until.map(|until| format!("; expected to be over {}", relative(until, clock::now())));
             format!("the farm is in maintenance: {reason}{}", until.unwrap_or_default())
         }
     }
