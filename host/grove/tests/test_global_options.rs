@@ -23,7 +23,6 @@ fn help_says() {
       farm         The farm as a whole
       services     Show what the controller is made of, and what is missing
       events       Show what happened, and what happens
-      farm         The farm as a whole
       serve        Run the controller
       demo         Run a farm of small boards on this machine, to try Grove on
       completions  Print the completions of a shell
