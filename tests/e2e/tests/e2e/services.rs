@@ -48,10 +48,8 @@ async fn a_store_that_goes_away_comes_back() {
     let (here, away) = (grove.state().join("grove.db"), grove.state().join("grove.away"));
     std::fs::rename(&here, &away).unwrap();
     let ready = || page(grove.base(), "/readyz");
-    let (_, said) =
-        wait::until_is("to be told", ready, |(status, said)| *status == 503 && said.contains("put it back"))
-            .await;
-    assert!(said.contains("controller waits for store"), "{said}");
+    let told = |said: &str| said.contains("put it back") && said.contains("controller waits for store");
+    wait::until_is("to be told", ready, |(status, said)| *status == 503 && told(said)).await;
     assert_eq!(page(grove.base(), "/healthz").await.0, 200);
     let (status, services) = page(grove.base(), "/api/v2/services").await;
     assert!(status == 200 && services.contains("grove.db is gone"), "{services}");
