@@ -79,7 +79,7 @@ fn flash(key: &str) -> Result<(), Failure> {
         bytes += piece.len() as u64;
         task::progress(u8::try_from(bytes * 100 / image.size).unwrap_or(100), "flashing")
     })?;
-    log::info(&format!("flashed {bytes} bytes, sha256 {}", image.sha256));
+    log::info(format!("flashed {bytes} bytes, sha256 {}", image.sha256));
     Ok(())
 }
 
