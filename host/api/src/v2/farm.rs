@@ -58,8 +58,9 @@ pub(crate) async fn import(State(front): State<Front>, request: Request) -> Resu
     if announced(&head.headers).is_some_and(|length| length > front.limits.import) {
         return Err(too_large(front.limits.import));
     }
-    if !dry_run {
-        transfer.may_import()?;
+    if !dry_run && let Err(refused) = transfer.may_import() {
+        hear_out(body).await;
+        return Err(refused.into());
     }
     let place = front.imports.clone().try_acquire_owned().map_err(|_| {
         Problem::new(Code::Overloaded, "another export is being imported").hint("try again when that is done")
@@ -148,4 +149,23 @@ impl From<TransferRefused> for Refuse {
                 .into(),
         }
     }
+}
+
+/// Bytes of a refused export that are read all the same, and how long that may take.
+const HEARD_OUT: (usize, Duration) = (64 << 20, Duration::from_secs(10));
+
+/// Whoever is cut off while sending never reads why: what is not too long is read, and thrown away.
+async fn hear_out(body: Body) {
+    let (mut left, patience) = HEARD_OUT;
+    let mut pieces = body.into_data_stream();
+    let reading = async {
+        while let Some(Ok(piece)) = pieces.next().await {
+            if piece.len() >= left {
+                return;
+            }
+            left -= piece.len();
+        }
+    };
+    // Late or not, it is answered now.
+    let _ = tokio::time::timeout(patience, reading).await;
 }
