@@ -39,7 +39,7 @@ async fn a_port_that_is_taken_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_goes_away_comes_back() {
-    let grove = Grove::start(Setup::default());
+    let grove = Grove::start(Setup::config("drain = \"1s\"\n"));
     let farm = grove.farm();
     farm.simulated(2, json!({}), &[("board", "rpi4")]).await;
     let (running, access) = farm.get(&wish(&["board=rpi4"])).await;
