@@ -1,4 +1,4 @@
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -166,10 +166,14 @@ async fn a_terminal_is_a_terminal() {
     let output = site.user(&["-tt"], b"").await;
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
     // Control-C reaches the program.
-    let output = site
-        .user(&["-tt", "trap 'echo caught; exit 4' INT; echo ready; while :; do sleep 0.1; done"], b"\x03")
-        .await;
-    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stdout));
+    let script = "trap 'echo caught; exit 4' INT; echo ready; while :; do sleep 0.1; done";
+    let mut ssh = site.ssh("user", "board", site.board.addr().port(), &["-tt", script]);
+    let mut child = spawn(ssh.stdin(Stdio::piped()));
+    let (mut input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut lines = BufReader::new(output).lines();
+    assert_eq!(within(lines.next_line()).await.unwrap().unwrap().trim(), "ready");
+    input.write_all(b"\x03").await.unwrap();
+    assert_eq!(within(child.wait()).await.unwrap().code(), Some(4));
 }
 
 #[tokio::test]
@@ -273,9 +277,14 @@ async fn closing_the_tunnel_throws_the_user_out_at_once() {
 #[tokio::test]
 async fn a_board_keeps_its_host_key() {
     let site = Site::start().await;
-    let (line, listen) = (site.board.host_key_line().to_owned(), site.board.addr());
+    let line = site.board.host_key_line().to_owned();
     within(site.board.stop()).await;
     let settings = BoardSettings::new("oak-1", site.home(), &site.user_key);
+    // An address of its own: nobody else takes the port while the board is down.
+    let own = SocketAddr::from(([127, 0, 0, 9], 0));
+    let board = Board::start(BoardSettings { listen: own, ..settings.clone() }).await.unwrap();
+    let listen = board.addr();
+    within(board.stop()).await;
     let again = Board::start(BoardSettings { listen, ..settings.clone() }).await.unwrap();
     assert_eq!((again.host_key_line(), again.addr()), (&line[..], listen));
     let error = Board::start(BoardSettings { listen, ..settings.clone() }).await.unwrap_err().to_string();
