@@ -11,11 +11,12 @@ use grove_domain::event::Event;
 pub use grove_domain::history::{EventQuery, TaskQuery};
 use grove_domain::id::{RequestId, TaskId, WorkerId};
 use grove_domain::instance::Instance;
+use grove_domain::introspection::{Change, View};
 use grove_domain::moment::Timestamp;
 use grove_domain::plugin::Digest;
 use grove_domain::request::Request;
 use grove_domain::task::Task;
-use grove_domain::worker::{Access, Failure, Health, Worker};
+use grove_domain::worker::{Access, Failure, Health, Registration, Worker};
 use tokio_util::sync::CancellationToken;
 
 /// Called once, with what became of a batch, after it is on disk (or certainly is not).
@@ -57,6 +58,8 @@ pub trait Drivers: Send + Sync + 'static {
         version: Option<&Digest>,
         config: &str,
     ) -> BoxFuture<'static, Result<(), String>>;
+    /// What this version of the driver can; none where it is not there now. Without a version: the one that is there.
+    fn abilities(&self, driver: &str, version: Option<&Digest>) -> Option<Abilities>;
     /// Begins work on one worker, on this version: one fresh instance for all calls of one task. Without a version: on
     /// the one that is there.
     fn start(
@@ -146,6 +149,55 @@ impl TaskLog for NoLogs {
     fn close(&self) {}
 }
 
+/// Inspectors: what an inventory says of a board. Pure: the same versions answer the same question the same way.
+pub trait Inspectors: Send + Sync + 'static {
+    /// Names, in the order in which they are asked.
+    fn names(&self) -> Vec<String>;
+    /// Has every inspector bring the inventory (JSON text) into form, then every one conclude from it. All of them
+    /// normalize even where some fail; each failure names its inspector. When `cancel` fires, the instances are destroyed.
+    fn inspect(
+        &self,
+        raw: Arc<str>,
+        worker: View,
+        cancel: CancellationToken,
+    ) -> BoxFuture<'static, Result<Inspected, Vec<Blame>>>;
+    /// Asks in order who the unknown board is that sent this inventory; the first that knows decides.
+    fn unknown(
+        &self,
+        raw: Arc<str>,
+        cancel: CancellationToken,
+    ) -> BoxFuture<'static, Result<Option<Enrolment>, Vec<Blame>>>;
+}
+
+/// What inspectors made of an inventory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Inspected {
+    /// In the common form: JSON text.
+    pub inventory: Arc<str>,
+    /// (inspector, conclusion), in order.
+    pub changes: Vec<(String, Change)>,
+}
+
+/// Who an unknown board is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Enrolment {
+    /// The inspector that says so.
+    pub inspector: String,
+    /// Identity.
+    pub worker: WorkerId,
+    /// As if the board had registered.
+    pub registration: Registration,
+}
+
+/// An inspector that failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Blame {
+    /// Which.
+    pub inspector: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// One call to a driver.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Call {
@@ -169,6 +221,28 @@ pub enum Call {
     },
     /// Leave nothing half done; after a cancel or a trap, in a fresh instance.
     Cleanup,
+    /// Read what the board is made of.
+    Inventory,
+    /// Switch the board's power.
+    Power(Power),
+}
+
+/// What to do with a board's power.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Power {
+    /// Off.
+    Off,
+    /// Off and on: it starts anew.
+    Cycle,
+}
+
+/// What a driver can beyond what every driver can.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Abilities {
+    /// Switch the board's power.
+    pub power: bool,
+    /// Read what the board is made of.
+    pub introspect: bool,
 }
 
 /// What a call found.
@@ -180,6 +254,8 @@ pub enum Reply {
     Health(HealthReport),
     /// Prepare, authorize.
     Access(Access),
+    /// Inventory: JSON text.
+    Inventory(Arc<str>),
 }
 
 /// What a driver says of a board's health.

@@ -24,6 +24,8 @@ pub mod request;
 
 pub mod plugin;
 
+pub mod introspection;
+
 pub mod matching;
 
 pub mod event;

@@ -12,7 +12,7 @@ use grove_domain::worker::{Access, Failure, FailureKind};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::ports::{Call, CallError, Driver, Drivers, HealthReport, Reply, Target, Watch};
+use crate::ports::{Abilities, Call, CallError, Driver, Drivers, HealthReport, Reply, Target, Watch};
 
 /// What a call does.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -123,6 +123,10 @@ impl Drivers for FakeDrivers {
         let verdict =
             if config.contains("\"bad\"") { Err("field bad: not wanted".to_owned()) } else { Ok(()) };
         std::future::ready(verdict).boxed()
+    }
+
+    fn abilities(&self, driver: &str, _version: Option<&Digest>) -> Option<Abilities> {
+        (driver == "fake").then_some(Abilities { power: true, introspect: true })
     }
 
     fn start(
@@ -273,7 +277,8 @@ fn reply_to(call: &Call) -> Reply {
             user: "boruta-user".to_owned(),
             host_keys: Vec::new(),
         }),
-        Call::Revoke | Call::Maintain { .. } | Call::Cleanup => Reply::Done,
+        Call::Inventory => Reply::Inventory("{\"cpu\":{\"count\":4}}".into()),
+        Call::Revoke | Call::Maintain { .. } | Call::Cleanup | Call::Power(_) => Reply::Done,
     }
 }
 
@@ -285,5 +290,7 @@ fn name_of(call: &Call) -> &'static str {
         Call::Revoke => "revoke",
         Call::Maintain { .. } => "maintain",
         Call::Cleanup => "cleanup",
+        Call::Inventory => "inventory",
+        Call::Power(_) => "power",
     }
 }

@@ -11,6 +11,7 @@
 mod fixtures;
 mod values;
 
+mod introspection;
 mod machines_together;
 mod matching;
 mod matching_model;

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use grove_control::ports::{self, Call, Driver, Drivers, HealthReport, Reply, Watch};
+use grove_control::ports::{self, Call, Driver, Drivers, HealthReport, Power, Reply, Watch};
 use grove_domain::plugin::Digest;
 use grove_domain::worker::{self, Failure, FailureKind};
 use grove_runtime::{
     CallContext, CallError, CallLimits, Cause, DriverCall, DriverInstance, DriverPlugin, DriverReply, Level,
-    NoSecrets, SecretHost, Session, SshHost, StorageHost, Target, TaskHost,
+    NoSecrets, PowerAction, SecretHost, Session, SshHost, StorageHost, Target, TaskHost,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +41,11 @@ impl Drivers for PluginDrivers {
         let (registry, driver, version) = (self.registry.clone(), driver.to_owned(), version.copied());
         let config = config.to_owned();
         async move { validate(&registry.driver(&driver, version).await?, config).await }.boxed()
+    }
+
+    fn abilities(&self, driver: &str, version: Option<&Digest>) -> Option<ports::Abilities> {
+        let abilities = self.registry.loaded_driver(driver, version.copied())?.abilities();
+        Some(ports::Abilities { power: abilities.power, introspect: abilities.introspect })
     }
 
     fn start(
@@ -190,6 +195,9 @@ fn driver_call(call: Call, target: Target) -> DriverCall {
         Call::Revoke => DriverCall::Revoke(target),
         Call::Maintain { message } => DriverCall::PutInMaintenance(target, message),
         Call::Cleanup => DriverCall::Cleanup(target),
+        Call::Inventory => DriverCall::Inventory(target),
+        Call::Power(Power::Off) => DriverCall::Power(target, PowerAction::Off),
+        Call::Power(Power::Cycle) => DriverCall::Power(target, PowerAction::Cycle),
     }
 }
 
@@ -207,7 +215,8 @@ fn reply(reply: DriverReply) -> Result<Reply, ports::CallError> {
             user: access.user,
             host_keys: access.host_keys,
         })),
-        DriverReply::Described(_) | DriverReply::Inventory(_) => Err(ports::CallError::Failed {
+        DriverReply::Inventory(inventory) => Ok(Reply::Inventory(inventory.into())),
+        DriverReply::Described(_) => Err(ports::CallError::Failed {
             failure: Failure {
                 kind: FailureKind::Plugin,
                 reason: "an answer to another question".to_owned(),

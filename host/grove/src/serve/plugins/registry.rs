@@ -163,6 +163,14 @@ impl Registry {
         }
     }
 
+    /// A driver that is loaded at this moment.
+    pub(crate) fn loaded_driver(&self, name: &str, digest: Option<Digest>) -> Option<DriverPlugin> {
+        match self.0.borrow().find(name, digest) {
+            Some(Ok(Plugin::Driver(driver))) => Some(driver),
+            _ => None,
+        }
+    }
+
     /// Waits until each of these is loaded, or known to have failed.
     pub(crate) async fn settled(&self, versions: &[Version]) {
         let known = |state: &State| {
