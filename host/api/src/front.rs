@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use grove_wire::{Code, Problem};
+use grove_wire::{Code, Problem, limits};
 use tokio::sync::Semaphore;
 
 use crate::app::{App, Inner};
@@ -38,6 +38,8 @@ pub struct Limits {
     pub import: u64,
     /// Artifacts being brought at the same time.
     pub bringing: usize,
+    /// Bytes of an inventory.
+    pub inventory: usize,
 }
 
 impl Default for Limits {
@@ -53,6 +55,7 @@ impl Default for Limits {
             exports: 2,
             import: 16 << 30,
             bringing: 16,
+            inventory: limits::INVENTORY,
         }
     }
 }

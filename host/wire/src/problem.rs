@@ -109,14 +109,22 @@ codes! {
     InvalidField = "invalid_field", 422, "Invalid field", "Correct the named field.";
     /// A field holds more than the farm takes.
     TooLong = "too_long", 422, "Too long", "Shorten the named field to the limit that the detail tells.";
+    /// The body is no inventory: text in UTF-8 that is one JSON object, without names twice and not nested too deep.
+    BadInventory = "bad_inventory", 400, "The inventory cannot be read", "Send one JSON object in UTF-8; the detail says what is wrong, and where.";
     /// A query parameter is unknown or its value cannot be what it should be.
     InvalidQuery = "invalid_query", 400, "Invalid query parameter", "Correct the named parameter.";
     /// A header's value cannot be what it should be.
     InvalidHeader = "invalid_header", 400, "Invalid header", "Correct the named header.";
     /// The number or uuid in the path cannot be one.
-    InvalidId = "invalid_id", 400, "Invalid id", "Requests and jobs are numbers; workers and tasks are uuids.";
+    InvalidId = "invalid_id", 400, "Invalid id", "Requests and jobs are numbers; workers, tasks, introspections and rules are uuids.";
+    /// The call needs a token, and shows none.
+    MissingToken = "missing_token", 401, "A token is missing", "Send the header Authorization: Bearer TOKEN.";
+    /// The token is not the one of this introspection, or not the farm's enrolment secret.
+    WrongToken = "wrong_token", 403, "Not the right token", "Use the token that the start of this introspection answered; start a new one if it is lost.";
+    /// Boards that nobody registered are not taken in here.
+    EnrolmentOff = "enrolment_off", 403, "Unknown boards are not taken in", "Register the board, or ask the admin to set introspection.enrolment_secret.";
     /// The body is larger than the server takes.
-    BodyTooLarge = "body_too_large", 413, "Body too large", "Send less: a body may hold 1 MiB, a plugin's component 64 MiB, an export what limits.import_mib says.";
+    BodyTooLarge = "body_too_large", 413, "Body too large", "Send less: a body may hold 1 MiB, a plugin's component 64 MiB, an export what limits.import_mib says, an inventory what introspection.max_inventory says.";
     /// The body did not arrive in time.
     BodyTimeout = "body_timeout", 408, "Body too slow", "Send the whole body without pausing.";
     /// Nothing is at this path.
@@ -131,6 +139,12 @@ codes! {
     JobNotFound = "job_not_found", 404, "No such job", "Look at the request of this number: it may still wait.";
     /// No task has this id, or it is no longer kept.
     TaskNotFound = "task_not_found", 404, "No such task", "List the tasks of the worker.";
+    /// No introspection has this id, or it is no longer kept.
+    IntrospectionNotFound = "introspection_not_found", 404, "No such introspection", "List the introspections of the worker.";
+    /// The introspection has no such inventory, or nothing to compare it with.
+    NoInventory = "no_inventory", 404, "No inventory is stored", "Look at its state and has_data; start an introspection that finishes.";
+    /// No rule has this id.
+    RuleNotFound = "rule_not_found", 404, "No such rule", "List the rules there are.";
     /// No plugin has this name.
     PluginNotFound = "plugin_not_found", 404, "No such plugin", "List the plugins there are.";
     /// The plugin is there, but not in this version.
@@ -155,6 +169,10 @@ codes! {
     PluginInUse = "plugin_in_use", 409, "The plugin is in use", "Take away what the detail names as using it, then try again.";
     /// The worker is not in a state that allows this.
     WorkerState = "worker_state", 409, "The worker's state does not allow this", "Bring the worker into a state that does.";
+    /// The introspection is not in a state that allows this, or another one of the worker goes on.
+    IntrospectionState = "introspection_state", 409, "The introspection's state does not allow this", "Look at the introspection's state; start a new one if it has ended.";
+    /// A rule with this id is there already.
+    RuleExists = "rule_exists", 409, "The rule is there already", "Remove it first, or leave the id out.";
     /// A job runs on the worker.
     WorkerRuns = "worker_runs", 409, "The worker is running a job", "Close the request, or use force.";
     /// The farm is not in maintenance, and an import would replace everything under its users; nothing was changed.
@@ -183,6 +201,8 @@ codes! {
     JobTooLong = "job_too_long", 422, "Longer than the farm allows", "Ask for less time, and prolong the job while it runs.";
     /// No driver has this name.
     UnknownDriver = "unknown_driver", 422, "No such driver", "Use one of the drivers that the detail names.";
+    /// The worker's driver cannot read what a board is made of.
+    CannotIntrospect = "cannot_introspect", 422, "The driver cannot introspect", "Have the board send its inventory: grove introspect start --push.";
     /// The driver does not take this configuration.
     DriverConfig = "driver_config", 422, "The driver refuses this configuration", "Correct driver_config as the driver says.";
     /// The file is no export of a farm, is not whole, or holds what no farm may; nothing was changed.

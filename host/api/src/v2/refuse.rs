@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use grove_control::refusal::Refused;
 use grove_domain::{request, worker};
 use grove_wire::{Code, Problem};
-use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 use crate::body::BodyError;
@@ -42,7 +42,7 @@ impl From<Problem> for Refuse {
 impl From<BodyError> for Refuse {
     fn from(error: BodyError) -> Self {
         let code = match error {
-            BodyError::TooLarge => Code::BodyTooLarge,
+            BodyError::TooLarge(_) => Code::BodyTooLarge,
             BodyError::TooSlow => Code::BodyTimeout,
             BodyError::Broken => Code::BadJson,
         };
@@ -69,6 +69,9 @@ impl IntoResponse for Refuse {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if matches!(problem.status, 429 | 503) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(self.retry_after));
+        }
+        if problem.status == 401 {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         // The rest of the body is not waited for.
         if matches!(problem.status, 408 | 413) {
