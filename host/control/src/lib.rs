@@ -21,6 +21,7 @@ pub mod ports;
 pub mod settings;
 
 pub mod farm;
+pub mod inventory;
 pub mod refusal;
 
 mod controller;

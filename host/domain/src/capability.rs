@@ -11,6 +11,22 @@ pub type Map = BTreeMap<String, String>;
 /// Key under which every worker offers its own identity.
 pub const UUID_KEY: &str = "UUID";
 
+/// Key under which a worker offers the keys that its newest introspection contradicted, between commas. Only the core sets
+/// it, among what introspection found.
+pub const DRIFT_KEY: &str = "DRIFT";
+
+/// Bytes of a key.
+pub const MAX_KEY: usize = 128;
+/// Bytes of a value.
+pub const MAX_VALUE: usize = 1024;
+/// Capabilities of one worker from one source.
+pub const MAX_CAPABILITIES: usize = 256;
+
+/// Whether a key is the core's own: nobody else says anything under it.
+pub fn is_reserved(key: &str) -> bool {
+    key == UUID_KEY || key == DRIFT_KEY
+}
+
 /// Capabilities of one worker by source. Effective = admin over introspected over agent, plus `UUID`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Capabilities {
@@ -59,5 +75,9 @@ impl Capabilities {
     /// The same with another admin source.
     pub fn with_admin(&self, worker: WorkerId, admin: Arc<Map>) -> Self {
         Self::new(worker, self.agent.clone(), self.introspected.clone(), admin)
+    }
+    /// The same with another introspected source.
+    pub fn with_introspected(&self, worker: WorkerId, introspected: Arc<Map>) -> Self {
+        Self::new(worker, self.agent.clone(), introspected, self.admin.clone())
     }
 }

@@ -4,9 +4,14 @@
 //! What a run found replaces what the run before found, as one, or not at all.
 
 mod change;
+mod drift;
+mod findings;
 mod machine;
 
-pub use change::{Change, Findings, View};
+pub use change::{Change, View};
+pub use drift::{Drift, drift, named};
+pub use findings::{Findings, MAX_LABELS, findings};
+pub(crate) use findings::{capability_key, name};
 pub use machine::{Effect, Event, Refusal, Transition, next};
 
 use crate::id::{IntrospectionId, WorkerId};

@@ -24,7 +24,11 @@ pub mod request;
 
 pub mod plugin;
 
+pub mod inventory;
+
 pub mod introspection;
+
+pub mod rule;
 
 pub mod matching;
 

@@ -33,14 +33,3 @@ pub struct View {
     /// What its board registered, under what its admin says.
     pub capabilities: Arc<Map>,
 }
-
-/// All that follows from an inventory.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Findings {
-    /// Capabilities found.
-    pub capabilities: Map,
-    /// Remarks.
-    pub labels: Map,
-    /// Who concluded each capability last: `inspector/NAME` or `rule/UUID`.
-    pub by: Map,
-}
