@@ -48,6 +48,8 @@ pub enum Finding {
 /// How a device that nobody registered could be registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
+    /// Its identity from now on.
+    pub uuid: String,
     /// Capabilities it would report.
     pub capabilities: Vec<(String, String)>,
     /// Its driver.
@@ -266,6 +268,7 @@ impl Live {
             Question::UnknownDevice(inventory) => {
                 let found = inspector.call_unknown_device(store, &inventory).await?;
                 Ok(Answer::Registration(found.map(|found| Registration {
+                    uuid: found.uuid,
                     capabilities: from_pairs(found.capabilities),
                     driver: found.driver,
                     config: found.config,

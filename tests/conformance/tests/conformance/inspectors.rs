@@ -34,7 +34,12 @@ async fn inspector_counts_answers_every_call() {
     let found = session.unknown_device("driver=ssh".into()).await.unwrap();
     assert_eq!(
         found,
-        Some(Registration { capabilities: Vec::new(), driver: "ssh".into(), config: "{}".into() })
+        Some(Registration {
+            uuid: "0198c0de-0000-7000-8000-000000000009".into(),
+            capabilities: Vec::new(),
+            driver: "ssh".into(),
+            config: "{}".into(),
+        })
     );
 }
 
