@@ -33,3 +33,4 @@ pub use plugins::{PluginRefused, Plugins};
 pub use server::serve;
 pub use services::Services;
 pub use transfer::{Feed, Sink, Transfer, TransferRefused, Write};
+pub use v2::token::digest as token_digest;

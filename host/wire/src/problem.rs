@@ -124,7 +124,7 @@ codes! {
     /// Boards that nobody registered are not taken in here.
     EnrolmentOff = "enrolment_off", 403, "Unknown boards are not taken in", "Register the board, or ask the admin to set introspection.enrolment_secret.";
     /// The body is larger than the server takes.
-    BodyTooLarge = "body_too_large", 413, "Body too large", "Send less: a body may hold 1 MiB, a plugin's component 64 MiB, an export what limits.import_mib says, an inventory what introspection.max_inventory says.";
+    BodyTooLarge = "body_too_large", 413, "Body too large", "Send less: a body may hold 1 MiB, a plugin's component 64 MiB, an export what limits.import_mib says, an inventory what introspection.inventory_kib says.";
     /// The body did not arrive in time.
     BodyTimeout = "body_timeout", 408, "Body too slow", "Send the whole body without pausing.";
     /// Nothing is at this path.

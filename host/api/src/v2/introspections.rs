@@ -5,9 +5,10 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use grove_control::ports::IntrospectionQuery;
+use grove_control::Begin;
 use grove_control::refusal::Refused;
 use grove_domain::event::Subject;
+use grove_domain::history::IntrospectionQuery;
 use grove_domain::id::{IntrospectionId, WorkerId};
 use grove_domain::introspection::{self, Introspection, Kind, Way};
 use grove_domain::inventory::{MAX_DIFFERENCES, diff};
@@ -34,13 +35,13 @@ fn answer(status: StatusCode, run: &Introspection) -> Response {
 pub(crate) async fn start(Served(app): Served, headers: HeaderMap, body: Whole) -> Result<Response, Refuse> {
     let expected = revision::expected(&headers)?;
     let sent: wire::StartIntrospection = body.json()?;
-    let (way, token) = match sent.way {
-        wire::WantedWay::Pull => (Way::Pull, None),
-        wire::WantedWay::Push => (Way::Push, Some(token::make()?)),
+    let token = match sent.way {
+        wire::WantedWay::Pull => None,
+        wire::WantedWay::Push => Some(token::make()?),
     };
-    let digest = token.as_deref().map(token::digest);
+    let begin = token.as_deref().map_or(Begin::Pull, |token| Begin::Push(token::digest(token)));
     let worker = WorkerId(sent.worker);
-    let run = app.controller.start_introspection(&app.actor, worker, way, digest, expected).await?;
+    let run = app.controller.start_introspection(&app.actor, worker, begin, expected).await?;
     let data_url = token.as_ref().map(|_| format!("/api/v2/introspections/{}/data", run.id));
     let shown = wire::Introspection { token, data_url, ..show(&run) };
     Ok(revision::with_etag(StatusCode::ACCEPTED, run.revision, &shown))
@@ -148,10 +149,7 @@ pub(crate) async fn put_data(
 ) -> Result<Response, Refuse> {
     let id = introspection_id(&id)?;
     let shown = token::shown(&headers)?;
-    let run = found(&app, id).await?;
-    if run.token != Some(shown) {
-        return Err(Refused::WrongToken.into());
-    }
+    found(&app, id).await?.admit(shown).map_err(Refused::from)?;
     let raw = inventory::receive(&front, &headers, body).await?;
     let run = app.controller.introspection_data(id, shown, raw).await?;
     Ok(answer(StatusCode::ACCEPTED, &run))

@@ -21,5 +21,5 @@ pub(crate) mod workers;
 mod inventory;
 mod revision;
 mod show;
-mod token;
+pub(crate) mod token;
 mod upload;

@@ -2,7 +2,8 @@
 
 use axum::response::{IntoResponse, Response};
 use grove_control::refusal::Refused;
-use grove_domain::{request, worker};
+use grove_domain::introspection::NotAdmitted;
+use grove_domain::{introspection, request, worker};
 use grove_wire::{Code, Problem};
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
@@ -92,6 +93,25 @@ impl From<Refused> for Refuse {
             Refused::NoSuchTask => {
                 Problem::new(Code::TaskNotFound, detail).hint("list the tasks there are: GET /api/v2/tasks")
             }
+            Refused::NoSuchIntrospection => Problem::new(Code::IntrospectionNotFound, detail)
+                .hint("list the introspections there are: GET /api/v2/introspections"),
+            Refused::NoSuchRule => {
+                Problem::new(Code::RuleNotFound, detail).hint("list the rules there are: GET /api/v2/rules")
+            }
+            Refused::RuleExists(_) => Problem::new(Code::RuleExists, detail).field("id"),
+            Refused::Rule(invalid) => Problem::new(Code::InvalidField, detail).field(invalid.field),
+            Refused::Introspection(refusal) => introspection_refused(refusal, detail),
+            Refused::NotAdmitted(refusal) => not_admitted(refusal, detail),
+            Refused::UnderWay(run) => Problem::new(Code::IntrospectionState, detail)
+                .hint(format!("wait until it ends, or end it: POST /api/v2/introspections/{run}/abort")),
+            Refused::Outdated(run) => Problem::new(Code::IntrospectionState, detail)
+                .hint(format!("reapply that one: POST /api/v2/introspections/{run}/reapply")),
+            Refused::CannotIntrospect(_) => Problem::new(Code::CannotIntrospect, detail)
+                .hint("start it with \"way\": \"push\", and let the board send its inventory")
+                .field("way"),
+            Refused::InventoryTooLarge { .. } => {
+                Problem::new(Code::BodyTooLarge, detail).hint("leave out what no inspector looks at")
+            }
             Refused::DriverDisabled(_) => Problem::new(Code::UnknownDriver, detail)
                 .hint("enable the driver, or use another")
                 .field("driver"),
@@ -155,11 +175,36 @@ fn worker_refused(refusal: worker::Refusal, detail: String) -> Problem {
             (Code::WorkerState, "nothing needs to be reported: its admin has it already")
         }
         Refusal::NotRemovable => (Code::WorkerState, "bring it to maintenance first, or use ?force=true"),
-        Refusal::NotIdle | Refusal::NotRunning | Refusal::NoCheckDue | Refusal::Stale => {
+        Refusal::NotInMaintenance => {
+            (Code::WorkerState, "bring it to maintenance first: grove worker state maintenance")
+        }
+        Refusal::NotIdle | Refusal::NotRunning | Refusal::NothingToDismiss | Refusal::NoCheckDue | Refusal::Stale => {
             (Code::WorkerState, "look at the worker's state, and try again")
         }
     };
     Problem::new(code, detail).hint(hint)
+}
+
+fn introspection_refused(refusal: introspection::Refusal, detail: String) -> Problem {
+    use introspection::Refusal;
+    match refusal {
+        Refusal::NotNow { .. } => Problem::new(Code::IntrospectionState, detail)
+            .hint("look at where it is: GET /api/v2/introspections/{id}"),
+        Refusal::NothingStored => Problem::new(Code::IntrospectionState, detail)
+            .hint("no inventory came in it: start another introspection"),
+        Refusal::NoWorker => Problem::new(Code::IntrospectionState, detail)
+            .hint("register the board, then introspect it"),
+    }
+}
+
+fn not_admitted(refusal: NotAdmitted, detail: String) -> Problem {
+    match refusal {
+        NotAdmitted::WrongToken => Problem::new(Code::WrongToken, detail).field("Authorization"),
+        NotAdmitted::Early => Problem::new(Code::IntrospectionState, detail)
+            .hint("send it again in a moment, when the introspection is waiting"),
+        NotAdmitted::Used | NotAdmitted::Late(_) => Problem::new(Code::IntrospectionState, detail)
+            .hint("start another introspection: each has a token of its own"),
+    }
 }
 
 fn request_refused(refusal: request::Refusal, detail: String) -> Problem {

@@ -1,6 +1,7 @@
 //! `/api/v2/rules`.
 
 use axum::response::{IntoResponse, Response};
+use grove_control::refusal::Refused;
 use grove_domain::id::{RuleId, Uuid};
 use grove_domain::introspection::{Change, Kind, View};
 use grove_domain::inventory::{Path, Value};
@@ -30,7 +31,7 @@ pub(crate) async fn get(Served(app): Served, Named(id): Named, uri: Uri) -> Resu
     let id = rule_id(&id)?;
     Query::new(&uri).done()?;
     let farm = app.controller.farm();
-    let rule = farm.rules().find(|rule| rule.id == id).ok_or(grove_control::refusal::Refused::NoSuchRule)?;
+    let rule = farm.rule(id).ok_or(Refused::NoSuchRule)?;
     Ok(revision::with_etag(StatusCode::OK, rule.revision, &show(rule)))
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn make() -> Result<String, Refuse> {
 }
 
 /// What is kept of a token.
-pub(crate) fn digest(token: &str) -> TokenDigest {
+pub fn digest(token: &str) -> TokenDigest {
     TokenDigest(Sha256::digest(token).into())
 }
 

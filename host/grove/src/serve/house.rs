@@ -69,6 +69,7 @@ impl House {
             .context("the settings of the policy cannot be written as JSON")?;
         let settings = PolicySettings { name: config.policy.name.clone(), text };
         let secrets = Secrets::new(subfolder(&folder, "secrets")?);
+        let enrolment = config.enrolment_secret(&secrets)?;
         let storage = storage(&config, &state, &folder, &secrets)?;
         let reported = Arc::new(Reported::of(engine.handle()));
         let (store, running) = (Slot::default(), Slot::default());
@@ -84,6 +85,7 @@ impl House {
             store,
             running,
             secrets: Arc::new(secrets),
+            enrolment: enrolment.as_deref().map(grove_api::token_digest),
             storage,
             registry: Registry::new(),
             policies: PluginPolicies::new(),
@@ -166,6 +168,7 @@ fn limits(config: &Config) -> Limits {
         connections: config.limits.connections,
         drain: config.drain(),
         import: config.limits.import_mib.saturating_mul(1 << 20),
+        inventory: config.inventory(),
         ..Limits::default()
     }
 }

@@ -42,6 +42,7 @@ use grove_access::secrets::Secrets;
 use grove_access::tunnel::Tunnels;
 use grove_api::{Front, Storage};
 use grove_control::Controller;
+use grove_domain::introspection::TokenDigest;
 use grove_engine::{EngineHandle, Key, Refused, Service};
 use grove_runtime::Runtime;
 use grove_store::Store;
@@ -78,6 +79,8 @@ pub(crate) struct Shared {
     /// The state folder.
     pub(crate) folder: Dir,
     pub(crate) secrets: Arc<Secrets>,
+    /// Digest of what boards show that nobody registered.
+    pub(crate) enrolment: Option<TokenDigest>,
     pub(crate) registry: Registry,
     pub(crate) policies: PluginPolicies,
     pub(crate) loader: Loader,
