@@ -266,6 +266,90 @@ fn no_server_is_among_the_dependencies() {
 }
 
 #[tokio::test]
+async fn introspections_and_rules_are_asked_and_changed() {
+    use grove_client::IntrospectionsQuery;
+    use grove_client::wire::introspection::{InventoryKind, StartIntrospection, WantedWay};
+    use grove_client::wire::rule::{Action, AddRule, TestRule};
+
+    let (worker, id) = (UUID.parse().unwrap(), UUID.parse().unwrap());
+    let run = json!({
+        "id": UUID, "worker": UUID, "way": "push", "state": "waiting", "since": "2026-01-01T00:00:00Z", "started": "2026-01-01T00:00:00Z", "finished": null,
+        "error": null, "has_data": {"raw": true, "processed": false}, "revision": 4, "colour": "new",
+    });
+    let path = format!("/api/v2/introspections/{UUID}");
+    let farm = Farm::new();
+    let mut told = run.clone();
+    told["token"] = "secret".into();
+    let diff = json!({
+        "id": UUID, "with": UUID, "differences": [{"path": "/a", "before": null}, {"path": "/b", "after": 1}], "more": false,
+    });
+    farm.on("POST /api/v2/introspections", 202, told)
+        .on("GET /api/v2/introspections", 200, json!({"items": [run], "next": null}))
+        .on(&format!("GET {path}"), 200, run.clone())
+        .on(&format!("POST {path}/abort"), 202, run.clone())
+        .on(&format!("POST {path}/reapply"), 202, run.clone())
+        .on("POST /api/v2/introspections/reapply", 202, json!({"count": 3}))
+        .on(&format!("GET {path}/data"), 200, json!({"cpu": 4}))
+        .on(&format!("GET {path}/findings"), 200, json!({"capabilities": {"a": "b"}, "labels": {}, "by": {}}))
+        .on(&format!("GET {path}/diff"), 200, diff);
+    let client = client(&farm);
+    let started =
+        client.start_introspection(&StartIntrospection { worker, way: WantedWay::Push }, Some(7)).await;
+    assert_eq!(started.unwrap().token.as_deref(), Some("secret"));
+    let query = IntrospectionsQuery { worker: Some(worker), state: None };
+    assert_eq!(client.introspections(&query).take(9).await.unwrap().len(), 1);
+    assert!(!client.introspection(id).await.unwrap().state.is_terminal());
+    client.introspection_newer_than(id, 4, Duration::from_secs(5)).await.unwrap();
+    client.abort_introspection(id, Some(4)).await.unwrap();
+    client.reapply_introspection(id, None).await.unwrap();
+    assert_eq!(client.reapply_introspections().await.unwrap().count, 3);
+    assert_eq!(client.inventory(id, InventoryKind::Raw).await.unwrap(), json!({"cpu": 4}));
+    assert_eq!(client.findings(id).await.unwrap().capabilities["a"], "b");
+    let differences = client.inventory_diff(id, Some(id)).await.unwrap().differences;
+    assert_eq!((&differences[0].before, &differences[0].after), (&Some(Value::Null), &None));
+    assert_eq!((&differences[1].before, &differences[1].after), (&None, &Some(json!(1))));
+
+    let rule = json!({
+        "id": UUID, "place": 1, "description": "", "scope": null, "conditions": [],
+        "actions": [{"action": "add-trait", "name": "x"}], "created": "2026-01-01T00:00:00Z", "revision": 1,
+    });
+    let trial = json!({
+        "introspection": UUID, "in_scope": true, "applies": true, "conditions": [], "error": null,
+        "changes": [{"change": "unset-capability", "key": "x"}],
+    });
+    farm.on("POST /api/v2/rules", 201, rule.clone())
+        .on("GET /api/v2/rules", 200, json!({"items": [rule], "next": null}))
+        .on(&format!("GET /api/v2/rules/{UUID}"), 200, rule.clone())
+        .on("POST /api/v2/rules/test", 200, trial)
+        .on(&format!("DELETE /api/v2/rules/{UUID}"), 204, Value::Null)
+        .on("DELETE /api/v2/rules", 204, Value::Null);
+    let new = AddRule {
+        id: None,
+        description: String::new(),
+        scope: None,
+        conditions: Vec::new(),
+        actions: vec![Action::SetCapability { name: "x".to_owned(), value: None }],
+    };
+    assert_eq!(client.add_rule(&new).await.unwrap().place, 1);
+    assert_eq!(client.rules().take(9).await.unwrap().len(), 1);
+    client.rule(id).await.unwrap();
+    assert!(client.test_rule(&TestRule { rule: new, worker }).await.unwrap().applies);
+    client.remove_rule(id, Some(1)).await.unwrap();
+    client.remove_rules().await.unwrap();
+    let calls: Vec<String> = farm
+        .calls()
+        .iter()
+        .map(|call| {
+            let expected = call.headers.get("if-match").map_or("", String::as_str);
+            format!("{} {} {expected}", call.line, call.body).trim_end().to_owned()
+        })
+        .collect();
+    let one = format!("{path}/");
+    let calls = calls.join("\n").replace(&one, "RUN/").replace(&path, "RUN").replace(UUID, "ID");
+    assert_eq!(calls.lines().collect::<Vec<_>>(), [""]);
+}
+
+#[tokio::test]
 async fn limits_and_the_mode_are_asked_and_set() {
     use grove_client::wire::limit::LimitScope;
     use grove_client::wire::mode::{Mode, SetMode};
