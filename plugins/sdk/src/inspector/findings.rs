@@ -5,6 +5,9 @@ use std::fmt::Display;
 use super::Change;
 use crate::Pair;
 
+/// Longest text that [`Findings::plain`] takes over, in bytes: more is nothing that anybody asks for.
+const MAX_PLAIN: usize = 256;
+
 /// Conclusions, in order: of two about the same key the later one holds.
 #[derive(Clone, Debug, Default)]
 pub struct Findings(Vec<Change>);
@@ -29,11 +32,14 @@ impl Findings {
     }
 
     /// The board has this capability, with a text of the board's own, if that says anything. Commas, which would make a
-    /// list of it, and what cannot be typed become blanks.
+    /// list of it, and what cannot be typed become blanks; what is beyond 256 bytes is left out.
     pub fn plain(&mut self, key: impl Into<String>, text: Option<&str>) {
         let Some(text) = text else { return };
         let mut value = String::new();
         for word in text.split(|c: char| c == ',' || c.is_control() || c.is_whitespace()) {
+            if value.len() + word.len() >= MAX_PLAIN {
+                break;
+            }
             if !word.is_empty() {
                 if !value.is_empty() {
                     value.push(' ');
@@ -109,7 +115,9 @@ mod tests {
         let mut findings = Findings::new();
         findings.plain("vendor", Some("  Micro-Star International\tCo., Ltd.\0"));
         findings.plain("product", Some(" , "));
+        findings.plain("model", Some(&"word ".repeat(1000)));
         assert_eq!(findings.get("vendor"), Some("Micro-Star International Co. Ltd."));
         assert_eq!(findings.get("product"), None);
+        assert_eq!(findings.get("model").map(str::len), Some(254));
     }
 }
