@@ -346,7 +346,25 @@ async fn introspections_and_rules_are_asked_and_changed() {
         .collect();
     let one = format!("{path}/");
     let calls = calls.join("\n").replace(&one, "RUN/").replace(&path, "RUN").replace(UUID, "ID");
-    assert_eq!(calls.lines().collect::<Vec<_>>(), [""]);
+    let expected = [
+        r#"POST /api/v2/introspections {"worker":"ID","way":"push"} "7""#,
+        "GET /api/v2/introspections?worker=ID&limit=9",
+        "GET RUN",
+        "GET RUN?wait=5s&revision=4",
+        r#"POST RUN/abort  "4""#,
+        "POST RUN/reapply",
+        "POST /api/v2/introspections/reapply",
+        "GET RUN/data?kind=raw",
+        "GET RUN/findings",
+        "GET RUN/diff?with=ID",
+        r#"POST /api/v2/rules {"description":"","scope":null,"conditions":[],"actions":[{"action":"set-capability","name":"x"}]}"#,
+        "GET /api/v2/rules",
+        "GET /api/v2/rules/ID",
+        r#"POST /api/v2/rules/test {"rule":{"description":"","scope":null,"conditions":[],"actions":[{"action":"set-capability","name":"x"}]},"worker":"ID"}"#,
+        r#"DELETE /api/v2/rules/ID  "1""#,
+        "DELETE /api/v2/rules",
+    ];
+    assert_eq!(calls.lines().collect::<Vec<_>>(), expected);
 }
 
 #[tokio::test]
