@@ -220,7 +220,9 @@ impl Command {
             | Self::Prolong { .. }
             | Self::StartIntrospection { .. }
             | Self::Enrol { .. }
-            | Self::ReapplyAll { .. } => false,
+            | Self::ReapplyAll { .. }
+            | Self::AddRule { .. }
+            | Self::RemoveRules { .. } => false,
             Self::MoveWorker { event, .. } => matches!(event, worker::Event::ReportFailure { .. }),
             Self::MoveRequest { event, .. } => matches!(event, request::Event::Close { .. }),
             Self::MovePlugin { event, .. } => matches!(event, plugin::Event::LoadFailed { .. }),
@@ -234,8 +236,6 @@ impl Command {
             | Self::Pushed { .. }
             | Self::Pulled { .. }
             | Self::Processed(_)
-            | Self::AddRule { .. }
-            | Self::RemoveRules { .. }
             | Self::PolicyChanged
             | Self::TaskEnded(_)
             | Self::TaskGone(..)

@@ -105,8 +105,11 @@ fn refused() {
     assert_snapshot!(grove(&farm, &["introspect", "start", BOARD]), @"");
     let farm = Farm::new();
     let missing = problem(grove_wire::Code::IntrospectionNotFound, "no introspection has this id", None);
-    farm.on("GET /api/v2/introspections", 200, items([]))
-        .on(&format!("GET /api/v2/introspections/{BOARD}"), 404, missing);
+    farm.on("GET /api/v2/introspections", 200, items([])).on(
+        &format!("GET /api/v2/introspections/{BOARD}"),
+        404,
+        missing,
+    );
     assert_snapshot!(grove(&farm, &["introspect", "status", BOARD]), @"");
 }
 
@@ -123,8 +126,11 @@ fn status() {
 
     // An id of a run will do, too.
     let farm = Farm::new();
-    farm.on("GET /api/v2/introspections", 200, items([]))
-        .on(&format!("GET /api/v2/introspections/{RUN}"), 200, run("waiting"));
+    farm.on("GET /api/v2/introspections", 200, items([])).on(
+        &format!("GET /api/v2/introspections/{RUN}"),
+        200,
+        run("waiting"),
+    );
     assert_snapshot!(grove(&farm, &["introspect", "status", RUN]), @"");
 }
 
@@ -134,8 +140,11 @@ fn list() {
     let mut unknown = run("enrolling");
     unknown["worker"] = Value::Null;
     unknown["way"] = "enrol".into();
-    farm.on("GET /api/v2/introspections", 200, items([run("error"), unknown]))
-        .on("GET /api/v2/introspections", 200, items([]));
+    farm.on("GET /api/v2/introspections", 200, items([run("error"), unknown])).on(
+        "GET /api/v2/introspections",
+        200,
+        items([]),
+    );
     assert_snapshot!(grove(&farm, &["introspect", "list"]), @"");
     assert_snapshot!(grove(&farm, &["introspect", "list", "--worker", BOARD, "--state", "aborting", "--limit", "7"]), @"");
     assert_snapshot!(calls(&farm), @"");

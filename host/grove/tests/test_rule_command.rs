@@ -69,7 +69,14 @@ fn a_file_that_holds_no_rule() {
     let refused = problem(grove_wire::Code::InvalidField, "actions: a rule has at least one action", None);
     farm.on("POST /api/v2/rules", 422, refused);
     let mut said = String::new();
-    for text in ["", "{", "[7]", r#"{"actions":[],"colour":1}"#, r#"{"actions":[{"action":"explode"}]}"#, r#"{"actions":[]}"#] {
+    for text in [
+        "",
+        "{",
+        "[7]",
+        r#"{"actions":[],"colour":1}"#,
+        r#"{"actions":[{"action":"explode"}]}"#,
+        r#"{"actions":[]}"#,
+    ] {
         said += &format!("{text}\n{}", with_file(&farm, &["rule", "add", "rule.json"], text));
     }
     assert_snapshot!(said, @"");
@@ -93,7 +100,11 @@ fn list() {
 fn test() {
     let farm = Farm::new();
     let value = |value: &str, holds: bool, unfit: Option<&str>| json!({"value": value, "holds": holds, "unfit": unfit});
-    let values = [value("\"1d6b\"", false, None), value("\"0403\"", true, None), value("a list", false, Some("no text"))];
+    let values = [
+        value("\"1d6b\"", false, None),
+        value("\"0403\"", true, None),
+        value("a list", false, Some("no text")),
+    ];
     let applies = json!({
         "introspection": RULE, "in_scope": true, "applies": true, "error": null,
         "conditions": [{"holds": true, "count": 30, "values": values}],
@@ -110,9 +121,11 @@ fn test() {
     let fails = json!({
         "introspection": RULE, "in_scope": true, "applies": true, "error": "there is no data[gpu]", "changes": [], "conditions": [],
     });
-    farm.on("POST /api/v2/rules/test", 200, applies.clone())
-        .on("POST /api/v2/rules/test", 200, not)
-        .on("POST /api/v2/rules/test", 200, fails);
+    farm.on("POST /api/v2/rules/test", 200, applies.clone()).on("POST /api/v2/rules/test", 200, not).on(
+        "POST /api/v2/rules/test",
+        200,
+        fails,
+    );
     assert_snapshot!(with_file(&farm, &["rule", "test", "rule.json", BOARD], FILE), @"");
     let scoped = r#"{"scope":"lab","conditions":[{"path":"/a","op":"is-empty","invert":true}],"actions":[{"action":"add-trait","name":"x"}]}"#;
     assert_snapshot!(with_file(&farm, &["rule", "test", "rule.json", BOARD], scoped), @"");
@@ -127,7 +140,11 @@ fn test() {
 #[test]
 fn remove() {
     let farm = Farm::new();
-    farm.on(&format!("DELETE /api/v2/rules/{RULE}"), 204, Value::Null).on("DELETE /api/v2/rules", 204, Value::Null);
+    farm.on(&format!("DELETE /api/v2/rules/{RULE}"), 204, Value::Null).on(
+        "DELETE /api/v2/rules",
+        204,
+        Value::Null,
+    );
     assert_snapshot!(grove(&farm, &["rule", "remove", RULE]), @"");
     assert_snapshot!(grove(&farm, &["rule", "remove", "--all"]), @"");
     assert_snapshot!(calls(&farm), @"");

@@ -64,7 +64,7 @@ async fn carry_out(
     body: Body,
 ) -> Result<Response, Failure> {
     let whole = async || -> Result<Bytes, Failure> {
-        Ok(body::read(headers, body, front.limits.body, limits::BODY).await?)
+        Ok(body::read(headers, body, front.limits.body, grove_wire::limits::BODY).await?)
     };
     match action {
         Action::GetRequest => requests::get(app, id),

@@ -320,7 +320,7 @@ struct Interrupted(BodyError);
 
 impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.text())
+        f.write_str(&self.0.text())
     }
 }
 

@@ -12,7 +12,6 @@ use grove_domain::history::IntrospectionQuery;
 use grove_domain::id::{IntrospectionId, WorkerId};
 use grove_domain::introspection::{self, Introspection, Kind, Way};
 use grove_domain::inventory::{MAX_DIFFERENCES, diff};
-use grove_domain::worker::Worker;
 use grove_wire::introspection as wire;
 use grove_wire::{Code, Page, Problem};
 use http::header::CONTENT_TYPE;
@@ -248,11 +247,6 @@ fn nothing(detail: &str) -> Refuse {
 
 async fn found(app: &App, id: IntrospectionId) -> Result<Arc<Introspection>, Refuse> {
     Ok(app.controller.introspection(id).await?.ok_or(Refused::NoSuchIntrospection)?)
-}
-
-/// A worker there is.
-pub(super) fn worker(app: &App, id: WorkerId) -> Result<Arc<Worker>, Refuse> {
-    Ok(app.controller.farm().worker(id).cloned().ok_or(Refused::NoSuchWorker)?)
 }
 
 /// An inventory there is.

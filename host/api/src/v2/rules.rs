@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use grove_control::refusal::Refused;
-use grove_domain::id::{RuleId, Uuid};
+use grove_domain::id::{RuleId, Uuid, WorkerId};
 use grove_domain::introspection::{Change, Kind, View};
 use grove_domain::inventory::{Path, Value};
 use grove_domain::rule::{
@@ -12,7 +12,7 @@ use grove_wire::rule as wire;
 use grove_wire::{Code, Page, Problem};
 use http::{HeaderMap, StatusCode, Uri};
 
-use super::input::{Named, Query, Served, Whole, invalid, rule_id, worker_id};
+use super::input::{Named, Query, Served, Whole, invalid, rule_id};
 use super::refuse::Refuse;
 use super::{introspections, inventory, revision, token};
 use crate::app::App;
@@ -61,8 +61,8 @@ pub(crate) async fn remove_all(Served(app): Served, uri: Uri) -> Result<Response
 pub(crate) async fn test(Served(app): Served, body: Whole) -> Result<Response, Refuse> {
     let sent: wire::TestRule = body.json()?;
     let rule = taken(&app, "rule.", sent.rule)?;
-    let id = worker_id(&sent.worker.to_string())?;
-    let view = View::of(&introspections::worker(&app, id)?);
+    let id = WorkerId(sent.worker);
+    let view = View::of(app.controller.farm().worker(id).ok_or(Refused::NoSuchWorker)?);
     let run = introspections::newest(&app, id, None, |run| run.has_processed).await?;
     let run = run.ok_or_else(|| {
         let problem = Problem::new(Code::NoInventory, "no processed inventory of this worker is stored");
@@ -77,7 +77,7 @@ pub(crate) async fn test(Served(app): Served, body: Whole) -> Result<Response, R
     });
     let tried = tokio::task::spawn_blocking(move || {
         let inventory = inventory::read(&text)?;
-        Ok::<_, String>(trial(&rule, &inventory, &view, &found.capabilities))
+        Ok(trial(&rule, &inventory, &view, &found.capabilities))
     });
     let tried = tried.await.map_err(|error| error.to_string()).and_then(|tried| tried);
     let tried = tried.map_err(introspections::unread)?;

@@ -124,8 +124,23 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         (0..20_u8).prop_map(Into::into),
         any::<f64>().prop_map(Into::into),
         ".{0,12}".prop_map(Into::into),
-        prop::sample::select(vec!["IDLE", "idle", "fake", "1h", "uart=2..", "2026-02-01T00:00:00Z", "AhA=", "pull", "00000000-0000-4000-8000-000000000001", "/a/*", "ge", "matches", "add-trait", "{data[a]}"])
-            .prop_map(Into::into),
+        prop::sample::select(vec![
+            "IDLE",
+            "idle",
+            "fake",
+            "1h",
+            "uart=2..",
+            "2026-02-01T00:00:00Z",
+            "AhA=",
+            "pull",
+            "00000000-0000-4000-8000-000000000001",
+            "/a/*",
+            "ge",
+            "matches",
+            "add-trait",
+            "{data[a]}"
+        ])
+        .prop_map(Into::into),
     ];
     let json = leaf.prop_recursive(4, 24, 6, move |inner| {
         prop_oneof![

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use grove_api::{Limits, Options, token_digest};
 use grove_control::Settings;
-use grove_control::fakes::{Behaviour, Inspection};
+use grove_control::fakes::Inspection;
 use grove_control::ports::Abilities;
 use grove_domain::id::WorkerId;
 use parking_lot::Mutex;
@@ -88,7 +88,8 @@ async fn what_the_driver_reads_becomes_capabilities() {
     let metrics = kit.get("/metrics").await.text();
     assert!(metrics.contains("grove_introspections{state=\"finished\"} 1"), "{metrics}");
     assert!(metrics.contains("grove_introspections{state=\"waiting\"} 0"), "{metrics}");
-    let events = kit.get(&format!("/api/v2/events?subject=introspection/{}", run["id"].as_str().unwrap())).await;
+    let events =
+        kit.get(&format!("/api/v2/events?subject=introspection/{}", run["id"].as_str().unwrap())).await;
     assert!(events.json()["items"].as_array().is_some_and(|events| !events.is_empty()), "{}", events.text());
 }
 
@@ -98,7 +99,9 @@ async fn a_board_sends_its_inventory_once() {
     kit.worker(1, "{}").await;
     let (run, token) = waiting(&kit, 1).await;
     assert!(run.get("token").is_none(), "it is told once");
-    assert!(token.len() >= 43 && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
+    assert!(
+        token.len() >= 43 && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    );
     let sent = send(&kit, &run, &token, r#"{"uart":2}"#).await;
     assert_eq!((sent.status.as_u16(), &sent.json()["state"]), (202, &json!("processing")), "{}", sent.text());
     run_until(&kit, &run, "finished").await;
@@ -190,11 +193,15 @@ async fn a_start_is_refused_with_what_to_do() {
     let stale = kit.ask("POST /api/v2/introspections", &[("if-match", "\"99\"")], stale).await;
     assert_eq!(told(&stale), refused(412, "revision_mismatch"));
 
-    kit.fakes.drivers.behave(None, "inventory", Behaviour::Hang);
-    let live = start(&kit, 1, "pull").await;
+    kit.fakes.inspectors.behave(Inspection::Hang);
+    let live = run_until(&kit, &start(&kit, 1, "pull").await, "processing").await;
     let second = ask(json!({"worker": uuid(1)})).await;
     assert_eq!(told(&second), refused(409, "introspection_state"));
-    assert!(second.json()["hint"].as_str().unwrap().contains(live["id"].as_str().unwrap()), "{}", second.text());
+    assert!(
+        second.json()["hint"].as_str().unwrap().contains(live["id"].as_str().unwrap()),
+        "{}",
+        second.text()
+    );
     let early = kit.post(&format!("{}/reapply", path(&live)), "").await;
     assert_eq!(told(&early), refused(409, "introspection_state"));
 
@@ -232,7 +239,8 @@ async fn runs_are_listed_and_followed() {
     }
 
     let (run, token) = waiting(&kit, 1).await;
-    let poll = kit.get(&format!("{}?wait=60s", path(&run)));
+    let long = format!("{}?wait=60s", path(&run));
+    let poll = kit.get(&long);
     let (polled, _) = tokio::join!(poll, async {
         tokio::time::sleep(std::time::Duration::from_secs(5)).await;
         send(&kit, &run, &token, "{}").await
@@ -267,7 +275,10 @@ async fn inventories_are_compared_and_processed_again() {
         })
     );
     let back = format!("{}/diff?with={}", path(&first), second["id"].as_str().unwrap());
-    assert_eq!(kit.get(&back).await.json()["differences"][2], json!({"path": "/uart", "before": null, "after": 4}));
+    assert_eq!(
+        kit.get(&back).await.json()["differences"][2],
+        json!({"path": "/uart", "before": null, "after": 4})
+    );
     let itself = format!("{}/diff?with={}", path(&first), first["id"].as_str().unwrap());
     assert_eq!(kit.get(&itself).await.json()["differences"], json!([]));
 
@@ -275,13 +286,25 @@ async fn inventories_are_compared_and_processed_again() {
     let capabilities = kit.get(&format!("/api/v2/workers/{}", uuid(1))).await.json()["capabilities"].clone();
     assert_eq!(capabilities["DRIFT"], "uart");
 
+    let claimed = r#"{"driver":"fake","capabilities":{"DRIFT":"nothing"}}"#;
+    let claimed = kit.ask(&format!("PUT /api/v2/workers/{}", uuid(2)), &[], claimed).await;
+    assert_eq!(
+        claimed.json()["field"],
+        "capabilities.DRIFT",
+        "nobody else speaks of drift: {}",
+        claimed.text()
+    );
+
     let rule = r#"{"actions":[{"action":"add-trait","name":"ruled"}]}"#;
     assert_eq!(kit.post("/api/v2/rules", rule).await.status, 201);
     let again = kit.post(&format!("{}/reapply", path(&second)), "").await;
     assert_eq!((again.status.as_u16(), &again.json()["finished"]), (202, &Value::Null), "{}", again.text());
     run_until(&kit, &second, "finished").await;
     let worker = kit.get(&format!("/api/v2/workers/{}", uuid(1))).await.json();
-    assert_eq!((&worker["capabilities"]["ruled"], &worker["capabilities"]["DRIFT"]), (&json!("true"), &json!("uart")));
+    assert_eq!(
+        (&worker["capabilities"]["ruled"], &worker["capabilities"]["DRIFT"]),
+        (&json!("true"), &json!("uart"))
+    );
     let outdated = kit.post(&format!("{}/reapply", path(&first)), "").await;
     assert_eq!(told(&outdated), refused(409, "introspection_state"), "{}", outdated.text());
     let all = kit.post("/api/v2/introspections/reapply", "").await;
@@ -316,7 +339,10 @@ async fn a_broken_inspector_is_named() {
     assert_eq!(kit.get(&format!("{}/data?kind=raw", path(&run))).await.status, 200);
     assert_eq!(kit.get(&format!("{}/data?kind=cooked", path(&run))).await.status, 400);
     let tested = json!({"worker": uuid(1), "rule": {"actions": [{"action": "add-trait", "name": "x"}]}});
-    assert_eq!(told(&kit.post("/api/v2/rules/test", &tested.to_string()).await), refused(404, "no_inventory"));
+    assert_eq!(
+        told(&kit.post("/api/v2/rules/test", &tested.to_string()).await),
+        refused(404, "no_inventory")
+    );
 }
 
 /// Hostile inventories: each refused with the place, and the run goes on waiting for a good one.
@@ -325,7 +351,8 @@ async fn what_is_no_inventory_is_refused_and_may_be_sent_again() {
     let kit = Kit::new().await;
     kit.worker(1, "{}").await;
     let (run, token) = waiting(&kit, 1).await;
-    let deep = |open: &str, close: &str, levels: usize| format!("{}{}", open.repeat(levels), close.repeat(levels));
+    let deep =
+        |open: &str, close: &str, levels: usize| format!("{}{}", open.repeat(levels), close.repeat(levels));
     let mut refusals = Vec::new();
     for (name, body) in [
         ("nothing", Vec::new()),
@@ -348,7 +375,23 @@ async fn what_is_no_inventory_is_refused_and_may_be_sent_again() {
         assert_eq!(told(&answer), refused(400, "bad_inventory"), "{name}: {}", answer.text());
         refusals.push(format!("{name}: {}", answer.json()["detail"].as_str().unwrap()));
     }
-    insta::assert_snapshot!(refusals.join("\n"), @"");
+    insta::assert_snapshot!(refusals.join("\n"), @r#"
+    nothing: the body is empty
+    no JSON: expected value at line 1 column 1
+    half of it: EOF while parsing a value at line 1 column 16
+    two of them: trailing characters at line 1 column 3
+    a list: an inventory is a JSON object, this is a list
+    text: an inventory is a JSON object, this is text
+    null: an inventory is a JSON object, this is null
+    no UTF-8: the text is not UTF-8: look at byte 6
+    half a character: the text is not UTF-8: look at byte 6
+    half a pair: unexpected end of hex escape at line 1 column 13
+    a name twice: "c" is there twice in one object at line 2 column 14
+    a long name: a name has 257 bytes: at most 256 are accepted at line 1 column 260
+    too large a number: number out of range at line 1 column 10
+    10,000 lists: lists and objects are nested deeper than 64 levels at line 1 column 69
+    10,000 objects: lists and objects are nested deeper than 64 levels at line 1 column 324
+    "#);
     assert_eq!(run_until(&kit, &run, "waiting").await["has_data"]["raw"], false);
     assert_eq!(send(&kit, &run, &token, r#"{"uart":1}"#).await.status, 202);
     run_until(&kit, &run, "finished").await;

@@ -57,7 +57,8 @@ async fn rules_are_added_told_and_removed() {
         ids.push(kit.post("/api/v2/rules", &body).await.json()["id"].clone());
     }
     let listed = kit.get("/api/v2/rules").await.json();
-    let order: Vec<Value> = listed["items"].as_array().unwrap().iter().map(|rule| rule["id"].clone()).collect();
+    let order: Vec<Value> =
+        listed["items"].as_array().unwrap().iter().map(|rule| rule["id"].clone()).collect();
     assert_eq!((order, &listed["next"]), (ids.clone(), &Value::Null));
 
     let stale = kit.ask(&format!("DELETE {path}"), &[("if-match", "\"9\"")], "").await;
@@ -119,7 +120,37 @@ async fn what_is_no_rule_is_refused_with_its_place() {
         assert_eq!(tested.status.as_u16(), 422, "{}", tested.text());
         assert!(tested.json()["field"].as_str().unwrap().starts_with("rule"), "{}", tested.text());
     }
-    insta::assert_snapshot!(refusals.join("\n"), @"");
+    insta::assert_snapshot!(refusals.join("\n"), @r#"
+    invalid_field [actions] actions: missing field `actions`
+    invalid_field [actions] actions: a rule has at least one action
+    unknown_field [colour] unknown field `colour`, expected one of `id`, `description`, `scope`, `conditions`, `actions`
+    invalid_field [id] id: UUID parsing failed: invalid length: found 1
+    invalid_field [scope] scope: a group has a name; leave the scope out for every worker
+    invalid_field [description] description: 1025 bytes: at most 1024 are accepted
+    invalid_field [actions] actions: 33 actions: at most 32 are accepted
+    invalid_field [conditions[0].path] conditions[0].path: missing field `path`
+    invalid_field [conditions[0].op] conditions[0].op: missing field `op`
+    invalid_field [conditions[0].path] conditions[0].path: a path begins with /, for example /cpu/count
+    invalid_field [conditions[0].path] conditions[0].path: ~ is written ~0 in a path (/ is ~1, and * is ~2)
+    invalid_field [conditions[0].op] conditions[0].op: unknown variant `like`, expected one of `eq`, `ne`, `lt`, `le`, `gt`, `ge`, `in-net`, `matches`, `contains`, `is-empty`
+    invalid_field [conditions[0].value] conditions[0].value: eq needs a value to compare with
+    invalid_field [conditions[0].value] conditions[0].value: eq needs a value to compare with
+    invalid_field [conditions[0].value] conditions[0].value: lt compares with text, a number or a boolean, not with a list
+    invalid_field [conditions[0].value] conditions[0].value: is-empty takes no value
+    invalid_field [conditions[0].value] conditions[0].value: "10.0.0.0/99" is no network such as 10.0.0.0/8
+    invalid_field [conditions[0].value] conditions[0].value: the pattern cannot be read: unclosed group
+    invalid_field [conditions[0].value] conditions[0].value: contains needs a text, not a number
+    invalid_field [conditions[0].multiple] conditions[0].multiple: unknown variant `some`, expected one of `any`, `all`, `first`
+    invalid_field [conditions[0].source] conditions[0].source: unknown variant `moon`, expected `data` or `worker`
+    unknown_field [conditions[0].weight] unknown field `weight`, expected one of `source`, `path`, `op`, `value`, `multiple`, `invert`
+    invalid_field [actions[1].action] actions[1].action: unknown variant `explode`, expected one of `fail`, `set-capability`, `extend-capability`, `set-label`, `add-trait`, `remove-trait`
+    invalid_field [actions[1].action] actions[1].action: missing field `action`
+    invalid_field [actions[1].name] actions[1].name: missing field `name`
+    unknown_field [actions[1].value] unknown field `value`, expected `name`
+    invalid_field [actions[1].name] actions[1].name: UUID is the farm's own capability
+    invalid_field [actions[1].value] actions[1].value: {data[a} stands for nothing: write {data[key][key]}
+    invalid_field [actions[1].message] actions[1].message: say why the run fails
+    "#);
     assert_eq!(kit.get("/api/v2/rules").await.json()["items"], json!([]));
     assert_eq!(kit.get("/api/v2/rules/7").await.status, 400);
     assert_eq!(kit.get("/api/v2/rules?x=1").await.status, 400);
@@ -130,7 +161,8 @@ async fn a_rule_is_tried_out_and_changes_nothing() {
     let kit = Kit::new().await;
     kit.worker(1, "{}").await;
     kit.fakes.drivers.inventory(WorkerId(uuid(1)), r#"{"uart":4,"disks":[{"gib":32},{"gib":64}]}"#);
-    let standing = json!({"actions": [{"action": "set-capability", "name": "ruled", "value": "1"}]}).to_string();
+    let standing =
+        json!({"actions": [{"action": "set-capability", "name": "ruled", "value": "1"}]}).to_string();
     kit.post("/api/v2/rules", &standing).await;
     let run = kit.post("/api/v2/introspections", &json!({"worker": uuid(1)}).to_string()).await.json();
     kit.until("it ends", |farm| {
@@ -139,7 +171,8 @@ async fn a_rule_is_tried_out_and_changes_nothing() {
     .await;
     let before = kit.get(&format!("/api/v2/workers/{}", uuid(1))).await.text();
     let test = async |rule: Value| {
-        let answer = kit.post("/api/v2/rules/test", &json!({"worker": uuid(1), "rule": rule}).to_string()).await;
+        let answer =
+            kit.post("/api/v2/rules/test", &json!({"worker": uuid(1), "rule": rule}).to_string()).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()
     };
@@ -189,7 +222,10 @@ async fn a_rule_is_tried_out_and_changes_nothing() {
         )
     );
     let told = test(json!({"scope": "lab", "actions": [{"action": "fail", "message": "no"}]})).await;
-    assert_eq!((&told["in_scope"], &told["applies"], &told["error"]), (&json!(false), &json!(false), &Value::Null));
+    assert_eq!(
+        (&told["in_scope"], &told["applies"], &told["error"]),
+        (&json!(false), &json!(false), &Value::Null)
+    );
     let told = test(json!({"actions": [{"action": "set-label", "name": "a", "value": "{data[gpu]}"}]})).await;
     assert_eq!(told["error"], "there is no data[gpu] in the inventory");
     assert_eq!(kit.get(&format!("/api/v2/workers/{}", uuid(1))).await.text(), before);

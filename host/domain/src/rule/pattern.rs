@@ -56,7 +56,8 @@ fn compile(text: &str) -> Result<Regex, String> {
         // The last line says what is wrong, those before it show where.
         error => {
             let text = error.to_string();
-            text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+            let what = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            format!("the pattern cannot be read: {what}")
         }
     })
 }

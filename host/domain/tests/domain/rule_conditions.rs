@@ -228,14 +228,14 @@ fn what_is_no_test_is_refused_when_it_is_made() {
     "farm.example" is no network such as 10.0.0.0/8
     matches needs a text as its value
     matches needs a text, not a number
-    unclosed group
-    unopened group
-    unclosed group
-    invalid character class range, the start must be <= the end
-    backreferences are not supported
-    look-around, including look-ahead and look-behind, is not supported
+    the pattern cannot be read: unclosed group
+    the pattern cannot be read: unopened group
+    the pattern cannot be read: unclosed group
+    the pattern cannot be read: invalid character class range, the start must be <= the end
+    the pattern cannot be read: backreferences are not supported
+    the pattern cannot be read: look-around, including look-ahead and look-behind, is not supported
     the pattern is too large when compiled
-    unclosed group
+    the pattern cannot be read: unclosed group
     1025 bytes: at most 1024 are accepted
     "#);
 }
