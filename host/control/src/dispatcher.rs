@@ -109,6 +109,7 @@ impl Controller {
             drivers: parts.drivers.clone(),
             keys: parts.keys,
             tunnels: parts.tunnels,
+            opening: tokio::sync::Mutex::default(),
             clock: parts.clock.clone(),
             live: live.clone(),
             settings: settings.clone(),

@@ -194,9 +194,10 @@ impl Dispatcher {
     /// Writes a request and every index derived from it.
     fn put_request(&mut self, before: Option<&Request>, request: Arc<Request>) {
         self.index_request(before, &request);
-        let had = before.is_some_and(|before| before.running_job().is_some() || before.reserved.is_some());
-        if had && request.running_job().is_none() {
-            // Also one that a task opened just before it was superseded.
+        let held = before.and_then(holder);
+        if held.is_some() && holder(&request) != held {
+            // Also one that a task opened just before it was superseded. Not while the request keeps its worker: the task
+            // that opens its tunnel is under way, and may be quicker than this turn.
             self.turn.effect(publisher::Effect::CloseTunnel(request.id));
         }
         self.turn.change(Change::PutRequest(request));

@@ -1,7 +1,7 @@
 //! How `grove serve` starts, refuses to start, and stops.
 
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use grove_tests_kit::client::wire::request::RequestState;
 use grove_tests_kit::farm::{uuid, wish};
@@ -81,8 +81,12 @@ async fn a_clean_stop_loses_nothing() {
     });
     let events = farm.all_events().await;
 
+    let began = Instant::now();
     let status = tokio::task::block_in_place(|| grove.terminate());
     assert!(status.success(), "{status}: {}", grove.log());
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(10), "it waited for a task: {took:?}");
+    assert!(!grove.log().contains("clean-up failed"), "the task was not cleaned up after");
     // Answered or cut off: but not left hanging.
     let _ = wait::ends("the long poll", poll).await.unwrap();
 

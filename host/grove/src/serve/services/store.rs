@@ -15,6 +15,9 @@ use crate::serve::adapters::store::SqliteStore;
 /// Between looks at whether the store's file is still the one that was opened.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Once its cause is gone, a store that was away is back within this: everybody waits for it.
+const AGAIN: Duration = Duration::from_secs(2);
+
 /// No waiting mends it: whoever starts a controller must hear of it.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -22,7 +25,7 @@ pub(crate) struct Hopeless(OpenError);
 
 pub(super) fn service(shared: &Arc<Shared>) -> Service {
     let shared = shared.clone();
-    Service::new(STORE.name(), move |scope| run(scope, shared.clone()))
+    Service::new(STORE.name(), move |scope| run(scope, shared.clone())).max_delay(AGAIN)
 }
 
 async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
