@@ -6,6 +6,7 @@
 
 mod demo;
 mod hostile;
+mod introspection;
 mod kill9;
 mod load;
 mod objects;
