@@ -1,12 +1,13 @@
 //! How `grove serve` starts, refuses to start, and stops.
 
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use grove_tests_kit::client::wire::request::RequestState;
 use grove_tests_kit::farm::{uuid, wish};
 use grove_tests_kit::{Grove, Process, Setup, history, wait};
 use serde_json::json;
+use tokio::time::Instant;
 
 /// Runs `grove serve` on a state of its own; it must end by itself, badly.
 async fn refused(command: &mut Command) -> String {

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use grove_tests_kit::client::wire::Timestamp;
 use grove_tests_kit::client::wire::request::RequestState;
 use grove_tests_kit::client::wire::worker::WorkerState;
 use grove_tests_kit::farm::{uuid, wish};
 use grove_tests_kit::{Grove, Setup, grove, wait};
 use serde_json::json;
+use tokio::time::Instant;
 
 /// Status and text of a page.
 async fn page(base: &str, path: &str) -> (u16, String) {
@@ -69,7 +69,7 @@ async fn a_store_that_goes_away_comes_back() {
             next.is_some_and(|next| !looks.contains(&next))
         });
         let next = next.await.unwrap();
-        assert!(next <= Timestamp::now() + Duration::from_secs(2), "{next} is late");
+        assert!(next <= wait::now() + Duration::from_secs(2), "{next} is late");
         looks.insert(next);
     }
     // Nothing is begun anew in its place.

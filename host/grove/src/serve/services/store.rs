@@ -36,11 +36,17 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
     let file = file_of(&shared.config.state().map_err(Exit::failed)?);
     let opened = inode(&file);
     let _slot = shared.store.put(store.clone());
-    scope.started(Output::of(&STORE, Arc::new(SqliteStore(store))));
+    // What was damaged while nobody looked is found soon, and nobody waits for that.
+    let check = store.check();
+    tokio::task::spawn_blocking(move || check.run());
+    scope.started(Output::of(&STORE, Arc::new(SqliteStore(store.clone()))));
     loop {
         tokio::select! {
             () = scope.stop().cancelled() => return Ok(()),
             () = tokio::time::sleep(LOOK) => {}
+        }
+        if let Some(damage) = store.damage() {
+            return Err(Exit::failed(format!("{}: {damage}", file.display())));
         }
         // Written on, a file that is no longer there would take everything that is acknowledged with it.
         if inode(&file) != opened {
