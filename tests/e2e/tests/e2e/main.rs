@@ -6,6 +6,7 @@
 
 mod demo;
 mod hostile;
+mod inspectors;
 mod kill9;
 mod load;
 mod objects;
