@@ -2,17 +2,21 @@
 
 use std::sync::Arc;
 
-use grove_domain::id::{RequestId, TaskId, WorkerId};
+use grove_domain::id::{IntrospectionId, RequestId, RuleId, TaskId, WorkerId};
+use grove_domain::introspection::{self, Introspection, TokenDigest};
 use grove_domain::limit::{Limit, Scope};
 use grove_domain::mode::{FarmMode, Mode, RunningJobs};
 use grove_domain::moment::SignedDuration;
 use grove_domain::plugin::{self, Plugin, PluginVersion};
 use grove_domain::request::{self, Request};
+use grove_domain::rule::Rule;
 use grove_domain::worker::{self, Edit, Registration, Worker};
 use tokio::sync::oneshot;
 
+use crate::controller::Begin;
 use crate::matching::session::Planned;
 use crate::matching::why::Reason;
+use crate::processor::Processed;
 use crate::refusal::Refused;
 use crate::runner::TaskResult;
 
@@ -92,6 +96,58 @@ pub(crate) enum Command {
         reason: String,
         reply: Reply<()>,
     },
+    StartIntrospection {
+        actor: Arc<str>,
+        worker: WorkerId,
+        begin: Begin,
+        expected: Option<u64>,
+        reply: Reply<Arc<Introspection>>,
+    },
+    /// A board sends its inventory.
+    Pushed {
+        run: IntrospectionId,
+        token: TokenDigest,
+        inventory: Arc<str>,
+        reply: Reply<Arc<Introspection>>,
+    },
+    /// A task has read a board's inventory, or found out that it cannot be read.
+    Pulled {
+        run: IntrospectionId,
+        task: TaskId,
+        inventory: Result<Arc<str>, String>,
+        reply: Reply<()>,
+    },
+    /// A board that nobody registered sends its inventory.
+    Enrol {
+        actor: Arc<str>,
+        inventory: Arc<str>,
+        reply: Reply<Arc<Introspection>>,
+    },
+    MoveIntrospection {
+        actor: Arc<str>,
+        run: IntrospectionId,
+        event: introspection::Event,
+        expected: Option<u64>,
+        reply: Reply<Arc<Introspection>>,
+    },
+    ReapplyAll {
+        actor: Arc<str>,
+        reply: Reply<Vec<IntrospectionId>>,
+    },
+    /// Inspectors and rules are done with an inventory.
+    Processed(Box<Processed>),
+    AddRule {
+        actor: Arc<str>,
+        rule: Box<Rule>,
+        reply: Reply<Arc<Rule>>,
+    },
+    /// One rule, or all of them.
+    RemoveRules {
+        actor: Arc<str>,
+        rule: Option<RuleId>,
+        expected: Option<u64>,
+        reply: Reply<Vec<Arc<Rule>>>,
+    },
     /// The active policy is another one now, or may be opened again.
     PolicyChanged,
     SetLimit {
@@ -137,7 +193,16 @@ impl Command {
             Self::SetLimit { reply, .. } => reply.is_closed(),
             Self::SetMode { reply, .. } => reply.is_closed(),
             Self::Why { reply, .. } => reply.is_closed(),
+            Self::StartIntrospection { reply, .. }
+            | Self::Pushed { reply, .. }
+            | Self::Enrol { reply, .. }
+            | Self::MoveIntrospection { reply, .. } => reply.is_closed(),
+            Self::Pulled { reply, .. } => reply.is_closed(),
+            Self::ReapplyAll { reply, .. } => reply.is_closed(),
+            Self::AddRule { reply, .. } => reply.is_closed(),
+            Self::RemoveRules { reply, .. } => reply.is_closed(),
             Self::PolicyChanged
+            | Self::Processed(_)
             | Self::TaskEnded(_)
             | Self::TaskGone(..)
             | Self::Planned(_)
@@ -152,16 +217,25 @@ impl Command {
             Self::Register { .. }
             | Self::EditWorker { .. }
             | Self::CreateRequest { .. }
-            | Self::Prolong { .. } => false,
+            | Self::Prolong { .. }
+            | Self::StartIntrospection { .. }
+            | Self::Enrol { .. }
+            | Self::ReapplyAll { .. } => false,
             Self::MoveWorker { event, .. } => matches!(event, worker::Event::ReportFailure { .. }),
             Self::MoveRequest { event, .. } => matches!(event, request::Event::Close { .. }),
             Self::MovePlugin { event, .. } => matches!(event, plugin::Event::LoadFailed { .. }),
+            Self::MoveIntrospection { event, .. } => matches!(event, introspection::Event::Abort { .. }),
             Self::Heartbeat { .. }
             | Self::CancelTask { .. }
             | Self::PluginRefused { .. }
             | Self::SetLimit { .. }
             | Self::SetMode { .. }
             | Self::Why { .. }
+            | Self::Pushed { .. }
+            | Self::Pulled { .. }
+            | Self::Processed(_)
+            | Self::AddRule { .. }
+            | Self::RemoveRules { .. }
             | Self::PolicyChanged
             | Self::TaskEnded(_)
             | Self::TaskGone(..)
@@ -190,8 +264,17 @@ impl Command {
             Self::SetLimit { reply, .. } => drop(reply.send(Err(why.clone()))),
             Self::SetMode { reply, .. } => drop(reply.send(Err(why.clone()))),
             Self::Why { reply, .. } => drop(reply.send(Err(why.clone()))),
+            Self::StartIntrospection { reply, .. }
+            | Self::Pushed { reply, .. }
+            | Self::Enrol { reply, .. }
+            | Self::MoveIntrospection { reply, .. } => drop(reply.send(Err(why.clone()))),
+            Self::Pulled { reply, .. } => drop(reply.send(Err(why.clone()))),
+            Self::ReapplyAll { reply, .. } => drop(reply.send(Err(why.clone()))),
+            Self::AddRule { reply, .. } => drop(reply.send(Err(why.clone()))),
+            Self::RemoveRules { reply, .. } => drop(reply.send(Err(why.clone()))),
             Self::Stop { done } => drop(done.send(())),
             Self::PolicyChanged
+            | Self::Processed(_)
             | Self::TaskEnded(_)
             | Self::TaskGone(..)
             | Self::Planned(_)

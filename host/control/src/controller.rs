@@ -1,5 +1,9 @@
 //! The controller as its callers see it.
 
+mod introspections;
+
+pub use introspections::Begin;
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;

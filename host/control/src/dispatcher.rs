@@ -4,11 +4,13 @@
 //! events, effects and answers on as one batch. The store group-commits while the next turn is already deciding.
 
 mod events;
+mod introspections;
 mod mode;
 mod plugins;
 mod recovery;
 mod requests;
 mod rounds;
+mod rules;
 mod slots;
 mod stop;
 mod tasks;
@@ -38,10 +40,12 @@ use crate::feed::Feed;
 use crate::live::LiveTasks;
 use crate::matching::session::{self, Info, Question};
 use crate::matching::told::Told;
-use crate::ports::{Drivers, Keys, Policies, Store, StoreError, TaskLogs, Tunnels, Wait};
+use crate::ports::{Drivers, Inspectors, Keys, Policies, Store, StoreError, TaskLogs, Tunnels, Wait};
+use crate::processor::{self, Processor};
 use crate::publisher::{InFlight, Publisher, Sealed};
 use crate::refusal::Refused;
 use crate::runner::{Runner, TaskResult, Tools};
+use crate::runs::Runs;
 use crate::settings::Settings;
 use crate::supervisor::{Part, Running, Supervisor};
 use crate::timers::{Due, Timers};
@@ -74,6 +78,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Drivers.
     pub drivers: Arc<dyn Drivers>,
+    /// Inspectors.
+    pub inspectors: Arc<dyn Inspectors>,
     /// Session keys.
     pub keys: Arc<dyn Keys>,
     /// Tunnels.
@@ -111,8 +117,18 @@ impl Controller {
             tunnels: parts.tunnels,
             clock: parts.clock.clone(),
             live: live.clone(),
+            runs: Runs { view: view.clone(), feed: feed.clone(), commands: commands.downgrade() },
             settings: settings.clone(),
         };
+        let tools_of_processor = processor::Tools {
+            store: parts.store.clone(),
+            inspectors: parts.inspectors,
+            drivers: parts.drivers.clone(),
+            view: view.clone(),
+            clock: parts.clock.clone(),
+        };
+        let processor =
+            Processor::new(tools_of_processor, settings.introspection.at_once, commands.downgrade());
         let runner = Runner::new(tools, commands.downgrade());
         let starting = Instance::starting(parts.instance, parts.clock.now());
         let loaded = parts.store.load(starting).await?;
@@ -131,8 +147,10 @@ impl Controller {
             stopping: false,
             slots: Slots::default(),
             store: parts.store.clone(),
+            drivers: parts.drivers.clone(),
             live: live.clone(),
             runner: runner.clone(),
+            processor: processor.clone(),
             in_flight: in_flight.clone(),
             sealed: sealed_in,
             questions: questions_in,
@@ -155,6 +173,7 @@ impl Controller {
             view: view.clone(),
             feed: feed.clone(),
             runner: runner.clone(),
+            processor: processor.clone(),
             live: live.clone(),
             in_flight,
             commands: commands.downgrade(),
@@ -179,7 +198,9 @@ impl Controller {
         running.add(Part::Dispatcher, dispatcher.run(inbox));
         let (tell, ended) = watch::channel(None);
         let patience = settings.timeouts.cleanup.saturating_add(LAST_TASKS);
-        tokio::spawn(Supervisor { running, runner, patience, trouble: trouble.clone(), tell }.run());
+        tokio::spawn(
+            Supervisor { running, runner, processor, patience, trouble: trouble.clone(), tell }.run(),
+        );
         let inner = Inner {
             commands,
             view,
@@ -209,8 +230,10 @@ struct Dispatcher {
     /// Why another instance decides now.
     superseded: Option<String>,
     store: Arc<dyn Store>,
+    drivers: Arc<dyn Drivers>,
     live: Arc<LiveTasks>,
     runner: Runner,
+    processor: Processor,
     in_flight: Arc<InFlight>,
     sealed: mpsc::UnboundedSender<Sealed>,
     questions: mpsc::Sender<Question>,
@@ -383,6 +406,39 @@ impl Dispatcher {
                 let answer = self.set_mode(&actor, mode, running, expected);
                 self.answer(answer, reply);
             }
+            Command::StartIntrospection { actor, worker, begin, expected, reply } => {
+                let answer = self.start_introspection(&actor, worker, begin, expected);
+                self.answer(answer, reply);
+            }
+            Command::Pushed { run, token, inventory, reply } => {
+                let answer = self.pushed(run, token, inventory);
+                self.answer(answer, reply);
+            }
+            Command::Pulled { run, task, inventory, reply } => {
+                let answer = self.pulled(run, task, inventory);
+                self.answer(answer, reply);
+            }
+            Command::Enrol { actor, inventory, reply } => {
+                let answer = self.enrol(&actor, inventory);
+                self.answer(answer, reply);
+            }
+            Command::MoveIntrospection { actor, run, event, expected, reply } => {
+                let answer = self.move_introspection(&actor, run, event, expected);
+                self.answer(answer, reply);
+            }
+            Command::ReapplyAll { actor, reply } => {
+                let answer = self.reapply_all(&actor);
+                self.answer(Ok(answer), reply);
+            }
+            Command::AddRule { actor, rule, reply } => {
+                let answer = self.add_rule(&actor, *rule);
+                self.answer(answer, reply);
+            }
+            Command::RemoveRules { actor, rule, expected, reply } => {
+                let answer = self.remove_rules(&actor, rule, expected);
+                self.answer(answer, reply);
+            }
+            Command::Processed(processed) => self.processed(*processed),
             Command::TaskGone(worker, task) => self.task_gone(worker, task),
             Command::PolicyChanged => self.policy_changed(),
             Command::TaskEnded(result) => self.task_ended(*result),
@@ -414,6 +470,7 @@ impl Dispatcher {
                 Some(Due::Timeout(id)) => self.request_due(id, request::Event::TimeoutDue),
                 Some(Due::Heartbeat(id)) => self.heartbeat_due(id, now),
                 Some(Due::Check(id)) => self.worker_due(id, worker::Event::CheckDue),
+                Some(Due::Introspection(id)) => self.introspection_due(id),
                 Some(Due::Probation(name)) => self.probation_due(&name),
                 Some(Due::Policy) => self.matcher.wake(),
                 Some(Due::Alive) => self.alive(),

@@ -1,6 +1,7 @@
 //! A farm's surroundings in memory, to be told what to do: for tests here and in the rooms above.
 
 mod drivers;
+mod inspectors;
 mod policy;
 mod rest;
 mod store;
@@ -11,6 +12,7 @@ use grove_domain::id::{InstanceId, TaskId, Uuid};
 use grove_domain::moment::Timestamp;
 
 pub use drivers::{Behaviour, FakeDrivers};
+pub use inspectors::{FakeInspectors, Inspection};
 pub use policy::{FakePolicies, Mood};
 pub use rest::{FakeKeys, FakeLogs, FakeTunnels, TokioClock};
 pub use store::MemoryStore;
@@ -25,6 +27,8 @@ pub struct Fakes {
     pub store: MemoryStore,
     /// The drivers: `fake`.
     pub drivers: FakeDrivers,
+    /// The inspectors: `fake`.
+    pub inspectors: FakeInspectors,
     /// The keys.
     pub keys: FakeKeys,
     /// The tunnels.
@@ -44,6 +48,7 @@ impl Fakes {
         Self {
             store: MemoryStore::default(),
             drivers: FakeDrivers::default(),
+            inspectors: FakeInspectors::default(),
             keys: FakeKeys::default(),
             tunnels: FakeTunnels::default(),
             policies: FakePolicies::default(),
@@ -62,6 +67,7 @@ impl Fakes {
         Parts {
             store: Arc::new(store),
             drivers: Arc::new(drivers),
+            inspectors: Arc::new(self.inspectors.next_life()),
             keys: Arc::new(self.keys.clone()),
             tunnels: Arc::new(self.tunnels.next_life()),
             policies: Arc::new(self.policies.clone()),
@@ -84,6 +90,7 @@ impl Fakes {
         Parts {
             store: Arc::new(store),
             drivers: Arc::new(self.drivers.same_life()),
+            inspectors: Arc::new(self.inspectors.same_life()),
             keys: Arc::new(self.keys.clone()),
             tunnels: Arc::new(self.tunnels.same_life()),
             policies: Arc::new(self.policies.clone()),

@@ -1,14 +1,19 @@
 //! The farm as last committed: a consistent snapshot that costs nothing to take and never waits for a write.
 
+mod runs;
+
 use std::sync::Arc;
 
-use grove_domain::id::{RequestId, TaskId, WorkerId};
+use grove_domain::id::{IntrospectionId, RequestId, RuleId, TaskId, WorkerId};
+use grove_domain::introspection::Introspection;
 use grove_domain::limit::{Limit, Scope};
 use grove_domain::mode::FarmMode;
 use grove_domain::plugin::{Digest, Plugin, PluginKind, PluginVersion};
 use grove_domain::request::{self, Priority, Request};
+use grove_domain::rule::Rule;
 use grove_domain::task::{Phase, Task};
 use grove_domain::worker::Worker;
+use runs::Runs;
 
 /// A snapshot. Clones share all structure.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +26,9 @@ pub struct Farm {
     tasks: imbl::HashMap<TaskId, Arc<Task>>,
     plugins: imbl::OrdMap<String, Arc<Plugin>>,
     plugin_versions: imbl::OrdMap<(String, Digest), Arc<PluginVersion>>,
+    runs: Runs,
+    /// By place.
+    rules: imbl::OrdMap<u64, Arc<Rule>>,
     limits: imbl::OrdMap<Scope, Arc<Limit>>,
     mode: Arc<FarmMode>,
     last_event: u64,
@@ -110,6 +118,52 @@ impl Farm {
         self.plugin_versions.range(first..=last).map(|(_, version)| version)
     }
 
+    /// Runs of introspection that something may still become of, by id: those that have not ended, and of each worker the
+    /// newest, the newest with an inventory, and the newest with a processed one.
+    pub fn introspections(&self) -> &imbl::OrdMap<IntrospectionId, Arc<Introspection>> {
+        self.runs.by_id()
+    }
+
+    /// One of these runs. What is not among them is in the store, or nowhere.
+    pub fn introspection(&self, id: IntrospectionId) -> Option<&Arc<Introspection>> {
+        self.runs.by_id().get(&id)
+    }
+
+    /// The newest run of a worker.
+    pub fn newest_introspection(&self, worker: WorkerId) -> Option<&Arc<Introspection>> {
+        self.runs.of(worker).next()
+    }
+
+    /// The run of a worker that has not ended. There is one at most.
+    pub fn live_introspection(&self, worker: WorkerId) -> Option<&Arc<Introspection>> {
+        self.runs.of(worker).find(|run| !run.state.is_terminal())
+    }
+
+    /// The newest run of a worker that has an inventory.
+    pub fn latest_inventory(&self, worker: WorkerId) -> Option<&Arc<Introspection>> {
+        self.runs.of(worker).find(|run| run.has_raw)
+    }
+
+    /// Whether a run of the worker ever ended well.
+    pub fn was_introspected(&self, worker: WorkerId) -> bool {
+        self.runs.of(worker).any(|run| run.has_processed)
+    }
+
+    /// Of how many boards it is not decided whether they become workers.
+    pub fn enrolling(&self) -> usize {
+        self.runs.unknown()
+    }
+
+    /// Rules in their order.
+    pub fn rules(&self) -> impl DoubleEndedIterator<Item = &Arc<Rule>> + ExactSizeIterator {
+        self.rules.values()
+    }
+
+    /// One rule.
+    pub fn rule(&self, id: RuleId) -> Option<&Arc<Rule>> {
+        self.rules.values().find(|rule| rule.id == id)
+    }
+
     /// Limits on running tasks that were ever set, by scope.
     pub fn limits(&self) -> &imbl::OrdMap<Scope, Arc<Limit>> {
         &self.limits
@@ -135,6 +189,18 @@ impl Farm {
         &self.mode
     }
 
+    pub(crate) fn put_introspection(&mut self, run: Arc<Introspection>) {
+        self.runs.put(run);
+    }
+
+    pub(crate) fn put_rule(&mut self, rule: Arc<Rule>) {
+        self.rules.insert(rule.place, rule);
+    }
+
+    pub(crate) fn remove_rule(&mut self, rule: &Rule) {
+        self.rules.remove(&rule.place);
+    }
+
     pub(crate) fn put_limit(&mut self, limit: Arc<Limit>) {
         self.limits.insert(limit.scope.clone(), limit);
     }
@@ -158,6 +224,7 @@ impl Farm {
 
     pub(crate) fn remove_worker(&mut self, id: WorkerId) {
         self.workers.remove(&id);
+        self.runs.remove_of(id);
     }
 
     pub(crate) fn put_plugin(&mut self, plugin: Arc<Plugin>) {

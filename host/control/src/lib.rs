@@ -11,6 +11,7 @@
 //!                      ▼
 //!   runner (one task per worker at most) ──result──▶ dispatcher
 //!   matcher session (policy)             ──plan────▶ dispatcher
+//!   processor (inspectors, rules)        ──findings▶ dispatcher
 //! ```
 //!
 //! What must never happen here: a decision outside the dispatcher; an effect before the commit of its decision; a
@@ -25,7 +26,7 @@ pub mod inventory;
 pub mod refusal;
 
 mod controller;
-pub use controller::{Answer, Controller, Created, Want};
+pub use controller::{Answer, Begin, Controller, Created, Want};
 
 mod command;
 mod dispatcher;
@@ -33,8 +34,10 @@ pub use dispatcher::{NewTaskId, Parts};
 mod feed;
 mod live;
 mod matching;
+mod processor;
 mod publisher;
 mod runner;
+mod runs;
 mod supervisor;
 mod timers;
 

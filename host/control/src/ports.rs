@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
 use grove_domain::capability::Map;
 use grove_domain::change::{Batch, Loaded};
 use grove_domain::event::Event;
-pub use grove_domain::history::{EventQuery, TaskQuery};
-use grove_domain::id::{RequestId, TaskId, WorkerId};
+pub use grove_domain::history::{EventQuery, IntrospectionQuery, TaskQuery};
+use grove_domain::id::{IntrospectionId, RequestId, TaskId, WorkerId};
 use grove_domain::instance::Instance;
-use grove_domain::introspection::{Change, View};
+use grove_domain::introspection::{Change, Findings, Introspection, Kind, View};
 use grove_domain::moment::Timestamp;
 use grove_domain::plugin::Digest;
 use grove_domain::request::Request;
@@ -35,6 +36,24 @@ pub trait Store: Send + Sync + 'static {
     fn tasks(&self, query: TaskQuery) -> BoxFuture<'static, Result<Vec<Task>, StoreError>>;
     /// One kept task.
     fn task(&self, id: TaskId) -> BoxFuture<'static, Result<Option<Task>, StoreError>>;
+    /// A page of kept runs of introspection, newest first.
+    fn introspections(
+        &self,
+        query: IntrospectionQuery,
+    ) -> BoxFuture<'static, Result<Vec<Introspection>, StoreError>>;
+    /// One kept run.
+    fn introspection(
+        &self,
+        id: IntrospectionId,
+    ) -> BoxFuture<'static, Result<Option<Introspection>, StoreError>>;
+    /// What is kept of the inventory of a run.
+    fn inventory(
+        &self,
+        id: IntrospectionId,
+        kind: Kind,
+    ) -> BoxFuture<'static, Result<Option<Arc<str>>, StoreError>>;
+    /// What was found in a run.
+    fn findings(&self, id: IntrospectionId) -> BoxFuture<'static, Result<Option<Findings>, StoreError>>;
     /// Events after a place in the sequence, oldest first.
     fn events(&self, query: EventQuery) -> BoxFuture<'static, Result<Vec<Event>, StoreError>>;
     /// Forgets history older than this, a bounded piece at a time; how many rows went.
@@ -167,6 +186,33 @@ pub trait Inspectors: Send + Sync + 'static {
         raw: Arc<str>,
         cancel: CancellationToken,
     ) -> BoxFuture<'static, Result<Option<Enrolment>, Vec<Blame>>>;
+}
+
+/// No inspector at all: an inventory stays as it came, and rules alone conclude from it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoInspectors;
+
+impl Inspectors for NoInspectors {
+    fn names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn inspect(
+        &self,
+        raw: Arc<str>,
+        _worker: View,
+        _cancel: CancellationToken,
+    ) -> BoxFuture<'static, Result<Inspected, Vec<Blame>>> {
+        ready(Ok(Inspected { inventory: raw, changes: Vec::new() })).boxed()
+    }
+
+    fn unknown(
+        &self,
+        _raw: Arc<str>,
+        _cancel: CancellationToken,
+    ) -> BoxFuture<'static, Result<Option<Enrolment>, Vec<Blame>>> {
+        ready(Ok(None)).boxed()
+    }
 }
 
 /// What inspectors made of an inventory.

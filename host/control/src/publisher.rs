@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use grove_domain::event::Event;
-use grove_domain::id::{RequestId, TaskId, WorkerId};
+use grove_domain::id::{IntrospectionId, RequestId, TaskId, WorkerId};
+use grove_domain::introspection::Introspection;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::command::Command;
@@ -14,6 +15,7 @@ use crate::farm::Farm;
 use crate::feed::Feed;
 use crate::live::LiveTasks;
 use crate::ports::StoreError;
+use crate::processor::Processor;
 use crate::refusal::Refused;
 use crate::runner::{Runner, Start};
 
@@ -27,6 +29,10 @@ pub(crate) enum Effect {
     CloseTunnel(RequestId),
     /// The task's end is on record: what it reported while it ran is no longer needed.
     Forget(TaskId),
+    /// Inspectors and rules are to conclude from the stored inventory of this run, as it is now.
+    Process(Arc<Introspection>),
+    /// What they conclude no longer counts.
+    StopProcessing(IntrospectionId),
 }
 
 /// A turn of the dispatcher, handed to the store.
@@ -71,6 +77,7 @@ pub(crate) struct Publisher {
     pub(crate) view: Arc<ArcSwap<Farm>>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) runner: Runner,
+    pub(crate) processor: Processor,
     pub(crate) live: Arc<LiveTasks>,
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) commands: mpsc::WeakSender<Command>,
@@ -118,6 +125,8 @@ impl Publisher {
                 Effect::Start(start) => self.runner.start(*start),
                 Effect::Cancel(worker, task) => self.runner.cancel(worker, task),
                 Effect::Forget(task) => self.live.forget(task),
+                Effect::Process(run) => self.processor.process(run),
+                Effect::StopProcessing(run) => self.processor.stop_run(run),
                 Effect::CloseTunnel(request) => {
                     let mut closing = self.runner.tunnels().close(request);
                     // It begins here and now, before any later task opens another for the same request.

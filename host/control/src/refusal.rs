@@ -1,8 +1,10 @@
 //! Why the controller did not do what it was asked. Nothing changed then.
 
+use grove_domain::id::{IntrospectionId, RuleId};
+use grove_domain::introspection::{self, NotAdmitted};
 use grove_domain::moment::Timestamp;
 use grove_domain::plugin::{self, Digest};
-use grove_domain::{request, worker};
+use grove_domain::{request, rule, worker};
 
 /// A refusal. Its text is fit for the user who asked.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -16,6 +18,41 @@ pub enum Refused {
     /// No such task, or it is no longer kept.
     #[error("no task has this id")]
     NoSuchTask,
+    /// No such run of introspection, or it is no longer kept.
+    #[error("no introspection has this id")]
+    NoSuchIntrospection,
+    /// No such rule.
+    #[error("no rule has this id")]
+    NoSuchRule,
+    /// There is a rule of this id; a rule is never changed.
+    #[error("there is a rule {0} already: remove it first, or leave the id out")]
+    RuleExists(RuleId),
+    /// The rule cannot be.
+    #[error(transparent)]
+    Rule(#[from] rule::Invalid),
+    /// The introspection machine refused.
+    #[error(transparent)]
+    Introspection(#[from] introspection::Refusal),
+    /// What a board sent was not taken.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
+    /// Another run of the same worker has not ended.
+    #[error("introspection {0} of the same worker is under way")]
+    UnderWay(IntrospectionId),
+    /// A later inventory of the same worker is there.
+    #[error("introspection {0} has a later inventory of the same worker")]
+    Outdated(IntrospectionId),
+    /// The driver does not say what a board is made of.
+    #[error("driver {0:?} cannot read what a board is made of: have the board send it")]
+    CannotIntrospect(String),
+    /// The inventory is larger than any may be.
+    #[error("the inventory has {bytes} bytes: at most {limit} are accepted")]
+    InventoryTooLarge {
+        /// So many bytes.
+        bytes: usize,
+        /// The most.
+        limit: usize,
+    },
     /// No such plugin.
     #[error("no plugin is named {0:?}: install it first")]
     NoSuchPlugin(String),

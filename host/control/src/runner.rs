@@ -4,6 +4,7 @@
 //! nothing: what became of a task goes to the dispatcher, which knows whether it still counts.
 
 mod execute;
+mod introspect;
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use grove_domain::id::{RequestId, TaskId, WorkerId};
+use grove_domain::introspection::Introspection;
 use grove_domain::request::Request;
 use grove_domain::task::{Task, TaskSpec};
 use grove_domain::worker::{Access, Failure, Health, Worker};
@@ -23,6 +25,7 @@ use crate::clock::Clock;
 use crate::command::Command;
 use crate::live::LiveTasks;
 use crate::ports::{Drivers, Keys, Tunnels};
+use crate::runs::Runs;
 use crate::settings::Settings;
 
 /// A task with the rows that it starts from.
@@ -32,6 +35,8 @@ pub(crate) struct Start {
     pub(crate) worker: Arc<Worker>,
     /// The request that a job is opened for.
     pub(crate) request: Option<Arc<Request>>,
+    /// The introspection that it works for.
+    pub(crate) run: Option<Arc<Introspection>>,
     /// Why its driver may not run.
     pub(crate) refused: Option<String>,
 }
@@ -70,6 +75,7 @@ pub(crate) struct Tools {
     pub(crate) tunnels: Arc<dyn Tunnels>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) live: Arc<LiveTasks>,
+    pub(crate) runs: Runs,
     pub(crate) settings: Arc<Settings>,
 }
 

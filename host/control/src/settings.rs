@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use grove_domain::introspection;
 use grove_domain::moment::SignedDuration;
 use grove_domain::plugin;
 use grove_domain::request::Bounds;
@@ -27,6 +28,8 @@ pub struct Settings {
     pub check_max_age: SignedDuration,
     /// Longest time of tasks.
     pub timeouts: Timeouts,
+    /// Introspection.
+    pub introspection: Introspections,
     /// Caps.
     pub caps: Caps,
     /// How instances of the controller know each other alive.
@@ -50,6 +53,7 @@ impl Default for Settings {
             check_interval: SignedDuration::from_mins(5),
             check_max_age: SignedDuration::from_secs(60),
             timeouts: Timeouts::default(),
+            introspection: Introspections::default(),
             caps: Caps::default(),
             life: Life::default(),
             retention: Retention::default(),
@@ -70,6 +74,10 @@ pub struct Timeouts {
     pub open: Duration,
     /// Check and re-check.
     pub check: Duration,
+    /// Introspect: read the inventory, and have it processed; or start the board so that it sends one.
+    pub introspect: Duration,
+    /// Switch off a board whose introspection was aborted.
+    pub power_off: Duration,
     /// Clean up after a cancelled or broken call.
     pub cleanup: Duration,
 }
@@ -82,6 +90,8 @@ impl Timeouts {
             TaskKind::Maintain => self.maintain,
             TaskKind::Open => self.open,
             TaskKind::Check | TaskKind::Recheck => self.check,
+            TaskKind::Introspect => self.introspect,
+            TaskKind::PowerOff => self.power_off,
         }
     }
 }
@@ -93,8 +103,29 @@ impl Default for Timeouts {
             maintain: Duration::from_secs(120),
             open: Duration::from_secs(60),
             check: Duration::from_secs(30),
+            introspect: Duration::from_secs(900),
+            power_off: Duration::from_secs(60),
             cleanup: Duration::from_secs(5),
         }
+    }
+}
+
+/// Finding out what boards are made of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Introspections {
+    /// Longest times in states.
+    pub rules: introspection::Rules,
+    /// Inventories that are processed at the same time; the others wait.
+    pub at_once: usize,
+    /// Unknown boards of which it is not decided whether they become workers; beyond, they are refused.
+    pub enrolling: usize,
+    /// Whether a worker that was never introspected is, before it is first prepared.
+    pub first: bool,
+}
+
+impl Default for Introspections {
+    fn default() -> Self {
+        Self { rules: introspection::Rules::default(), at_once: 4, enrolling: 100, first: false }
     }
 }
 

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 
+use crate::processor::Processor;
 use crate::runner::Runner;
 
 /// The parts that run by themselves.
@@ -74,6 +75,7 @@ fn said(error: JoinError) -> String {
 pub(crate) struct Supervisor {
     pub(crate) running: Running,
     pub(crate) runner: Runner,
+    pub(crate) processor: Processor,
     /// Tasks may take so long to end.
     pub(crate) patience: Duration,
     pub(crate) trouble: Arc<ArcSwap<Option<String>>>,
@@ -85,7 +87,8 @@ impl Supervisor {
         let Some(reason) = self.running.broke().await else { return };
         tracing::error!(%reason, "the controller ends");
         self.trouble.store(Arc::new(Some(reason.clone())));
-        let tasks = tokio::time::timeout(self.patience, self.runner.stop());
+        let all = async { tokio::join!(self.runner.stop(), self.processor.stop()) };
+        let tasks = tokio::time::timeout(self.patience, all);
         let ((), tasks) = tokio::join!(self.running.parts.shutdown(), tasks);
         if tasks.is_err() {
             tracing::error!("tasks did not end with their controller");

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use grove_domain::id::{RequestId, WorkerId};
+use grove_domain::id::{IntrospectionId, RequestId, WorkerId};
+use grove_domain::introspection::{self, Introspection};
 use grove_domain::moment::{SignedDuration, Timestamp, after};
 use grove_domain::plugin::Plugin;
 use grove_domain::request::{self, Request};
@@ -22,6 +23,8 @@ pub(crate) enum Due {
     Heartbeat(RequestId),
     /// A worker is to be looked at.
     Check(WorkerId),
+    /// A run of introspection may have been in its state for too long.
+    Introspection(IntrospectionId),
     /// A plugin's probation is over.
     Probation(Arc<str>),
     /// The policy asked to be woken, or may be tried again.
@@ -75,6 +78,16 @@ impl Timers {
         self.replace(before.map(of_plugin), now.map(of_plugin));
     }
 
+    pub(crate) fn replace_introspection(
+        &mut self,
+        before: Option<&Introspection>,
+        now: &Introspection,
+        rules: &introspection::Rules,
+    ) {
+        let due = |run| of_introspection(run, rules);
+        self.replace(before.map(due), Some(due(now)));
+    }
+
     fn replace<const N: usize>(&mut self, before: Option<Times<N>>, now: Option<Times<N>>) {
         for (at, due) in before.into_iter().flatten().flatten() {
             self.remove(at, due);
@@ -96,6 +109,12 @@ fn of_request(request: &Request) -> Times<2> {
         (request::State::InProgress, Some(job)) => [Some((job.timeout, Due::Timeout(id))), None],
         _ => [None, None],
     }
+}
+
+/// One that starts has its time from the beginning of its task on, which its row does not tell.
+fn of_introspection(run: &Introspection, rules: &introspection::Rules) -> Times<1> {
+    let due = if run.state == introspection::State::Starting { None } else { run.due(rules) };
+    [due.map(|at| (at, Due::Introspection(run.id)))]
 }
 
 fn of_plugin(plugin: &Plugin) -> Times<1> {

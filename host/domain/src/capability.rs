@@ -80,4 +80,9 @@ impl Capabilities {
     pub fn with_introspected(&self, worker: WorkerId, introspected: Arc<Map>) -> Self {
         Self::new(worker, self.agent.clone(), introspected, self.admin.clone())
     }
+
+    /// The same without what introspection found.
+    pub fn without_introspected(&self, worker: WorkerId) -> Self {
+        self.with_introspected(worker, Arc::default())
+    }
 }

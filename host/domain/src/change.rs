@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use crate::event::Event;
-use crate::id::{RequestId, TaskId, WorkerId};
+use crate::id::{IntrospectionId, RequestId, RuleId, TaskId, WorkerId};
 use crate::instance::Instance;
+use crate::introspection::{Findings, Introspection, Kind};
 use crate::limit::Limit;
 use crate::mode::FarmMode;
 use crate::plugin::{Digest, Plugin, PluginVersion};
 use crate::request::Request;
+use crate::rule::Rule;
 use crate::task::Task;
 use crate::worker::Worker;
 
@@ -17,7 +19,7 @@ use crate::worker::Worker;
 pub enum Change {
     /// Write this worker.
     PutWorker(Arc<Worker>),
-    /// Remove this worker.
+    /// Remove this worker. Its introspections go with it.
     RemoveWorker(WorkerId),
     /// Write this request and its job.
     PutRequest(Arc<Request>),
@@ -35,6 +37,16 @@ pub enum Change {
     PutPluginVersion(Arc<PluginVersion>),
     /// Remove this version of a plugin.
     RemovePluginVersion(String, Digest),
+    /// Write this run of introspection.
+    PutIntrospection(Arc<Introspection>),
+    /// Write what is kept of the inventory of a run, over what was.
+    PutInventory(IntrospectionId, Kind, Arc<str>),
+    /// Write what was found in a run, over what was.
+    PutFindings(IntrospectionId, Arc<Findings>),
+    /// Write this rule, once.
+    PutRule(Arc<Rule>),
+    /// Remove this rule.
+    RemoveRule(RuleId),
     /// Write this limit.
     PutLimit(Arc<Limit>),
     /// Write the farm's mode.
@@ -71,6 +83,11 @@ pub struct Loaded {
     pub plugins: Vec<Plugin>,
     /// Every installed version, by name and digest.
     pub plugin_versions: Vec<PluginVersion>,
+    /// Runs of introspection that have not ended; and of each worker the newest one, the newest with an inventory, and the
+    /// newest with a processed one. By id.
+    pub introspections: Vec<Introspection>,
+    /// Every rule, by place.
+    pub rules: Vec<Rule>,
     /// Every limit that was ever set, by scope.
     pub limits: Vec<Limit>,
     /// The farm's mode.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::id::{RequestId, TaskId, WorkerId};
+use crate::id::{IntrospectionId, RequestId, RuleId, TaskId, WorkerId};
 use crate::moment::Timestamp;
 
 /// What an event is about.
@@ -14,6 +14,10 @@ pub enum Subject {
     Request(RequestId),
     /// A task.
     Task(TaskId),
+    /// A run of introspection.
+    Introspection(IntrospectionId),
+    /// A rule on inventories.
+    Rule(RuleId),
     /// A plugin, by name.
     Plugin(String),
     /// The farm as a whole.
@@ -26,6 +30,8 @@ impl fmt::Display for Subject {
             Self::Worker(id) => write!(f, "worker/{id}"),
             Self::Request(id) => write!(f, "request/{id}"),
             Self::Task(id) => write!(f, "task/{id}"),
+            Self::Introspection(id) => write!(f, "introspection/{id}"),
+            Self::Rule(id) => write!(f, "rule/{id}"),
             Self::Plugin(name) => write!(f, "plugin/{name}"),
             Self::Farm => f.write_str("farm"),
         }
@@ -45,6 +51,8 @@ impl std::str::FromStr for Subject {
             "worker" => id.parse().map(Self::Worker).map_err(|_| unknown()),
             "request" => id.parse().map(|id| Self::Request(RequestId(id))).map_err(|_| unknown()),
             "task" => id.parse().map(Self::Task).map_err(|_| unknown()),
+            "introspection" => id.parse().map(Self::Introspection).map_err(|_| unknown()),
+            "rule" => id.parse().map(Self::Rule).map_err(|_| unknown()),
             "plugin" => Ok(Self::Plugin(id.to_owned())),
             _ => Err(unknown()),
         }

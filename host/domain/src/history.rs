@@ -1,7 +1,8 @@
 //! What one asks of a farm's history.
 
 use crate::event::Subject;
-use crate::id::{RequestId, TaskId, WorkerId};
+use crate::id::{IntrospectionId, RequestId, TaskId, WorkerId};
+use crate::introspection;
 use crate::task::{Phase, TaskKind};
 
 /// Which tasks.
@@ -17,6 +18,19 @@ pub struct TaskQuery {
     pub phase: Option<Phase>,
     /// Older than this one.
     pub before: Option<TaskId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Which runs of introspection.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct IntrospectionQuery {
+    /// Of this worker.
+    pub worker: Option<WorkerId>,
+    /// In this state.
+    pub state: Option<introspection::State>,
+    /// Older than this one.
+    pub before: Option<IntrospectionId>,
     /// At most so many.
     pub limit: usize,
 }

@@ -106,9 +106,56 @@ impl Way {
     }
 }
 
+/// What is kept of the inventory of a run.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Kind {
+    /// As it came.
+    Raw,
+    /// As inspectors brought it into form.
+    Processed,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Raw, Self::Processed];
+
+    /// As stored and shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Processed => "processed",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// Bytes of an inventory, as it came or processed.
+pub const MAX_INVENTORY: usize = 4 << 20;
+
 /// SHA-256 of a run's one-time token. The token itself is shown once, to whoever started the run.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TokenDigest(pub [u8; 32]);
+
+/// Why what a board sends is refused.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NotAdmitted {
+    /// Whoever sends it does not have the run's token.
+    #[error("this is not the token of the introspection")]
+    WrongToken,
+    /// The board is still being started.
+    #[error("the board is not expected to send yet: it is being started")]
+    Early,
+    /// Its inventory has come.
+    #[error("the token was used: the inventory of this introspection has come")]
+    Used,
+    /// Nobody waits for it any more, for this reason.
+    #[error("the introspection is over: {0}")]
+    Late(String),
+}
 
 /// Why a run is being aborted.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -228,6 +275,25 @@ impl Introspection {
             has_raw: false,
             has_processed: false,
             revision: 1,
+        }
+    }
+
+    /// Whether a board that shows this token may send its inventory now.
+    ///
+    /// # Errors
+    /// It has another token, or it is too early or too late.
+    pub fn admit(&self, token: TokenDigest) -> Result<(), NotAdmitted> {
+        if self.way != Way::Push || self.token != Some(token) {
+            return Err(NotAdmitted::WrongToken);
+        }
+        match self.state {
+            _ if self.has_raw => Err(NotAdmitted::Used),
+            State::Waiting => Ok(()),
+            State::Starting => Err(NotAdmitted::Early),
+            _ => {
+                let ending = self.ending.as_ref().map(|ending| ending.reason.clone());
+                Err(NotAdmitted::Late(self.error.clone().or(ending).unwrap_or_default()))
+            }
         }
     }
 

@@ -14,7 +14,8 @@ pub use step::{Step, StepKind, StepOutcome, UnknownStep};
 
 use std::sync::Arc;
 
-use crate::id::{RequestId, TaskId, WorkerId};
+use crate::id::{IntrospectionId, RequestId, TaskId, WorkerId};
+use crate::introspection::{self, Introspection, Way};
 use crate::moment::{SignedDuration, Timestamp};
 use crate::plugin::Digest;
 
@@ -31,11 +32,23 @@ pub enum TaskKind {
     Check,
     /// See whether a failed worker has recovered (worker in FAILED).
     Recheck,
+    /// Find out what the board is made of (worker in MAINTENANCE).
+    Introspect,
+    /// Switch the board off after an introspection that was aborted (worker in MAINTENANCE).
+    PowerOff,
 }
 
 impl TaskKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Prepare, Self::Maintain, Self::Open, Self::Check, Self::Recheck];
+    pub const ALL: [Self; 7] = [
+        Self::Prepare,
+        Self::Maintain,
+        Self::Open,
+        Self::Check,
+        Self::Recheck,
+        Self::Introspect,
+        Self::PowerOff,
+    ];
 
     /// The field's word for it, as stored and shown.
     pub fn name(self) -> &'static str {
@@ -45,6 +58,8 @@ impl TaskKind {
             Self::Open => "open",
             Self::Check => "check",
             Self::Recheck => "recheck",
+            Self::Introspect => "introspect",
+            Self::PowerOff => "power_off",
         }
     }
 
@@ -59,7 +74,7 @@ impl TaskKind {
         match self {
             Self::Open => 0,
             Self::Prepare => 1,
-            Self::Maintain => 2,
+            Self::Maintain | Self::Introspect | Self::PowerOff => 2,
             Self::Check | Self::Recheck => 3,
         }
     }
@@ -76,6 +91,8 @@ pub struct TaskSpec {
     pub generation: u64,
     /// Request that the task opens a job for.
     pub request: Option<RequestId>,
+    /// Run of introspection that it works for, alone (introspect, power off) or on its way (the first prepare).
+    pub introspection: Option<IntrospectionId>,
     /// Name of the driver.
     pub driver: String,
     /// Where the worker stood when it was queued: what it counts for, also when the worker is moved meanwhile.
@@ -92,17 +109,31 @@ impl TaskSpec {
     /// Whether it undoes what a job left: such tasks run also while the farm is in maintenance.
     pub fn winds_down(&self) -> bool {
         match self.kind {
-            TaskKind::Maintain => true,
+            TaskKind::Maintain | TaskKind::PowerOff => true,
             TaskKind::Prepare => self.request.is_some(),
-            TaskKind::Open | TaskKind::Check | TaskKind::Recheck => false,
+            TaskKind::Open | TaskKind::Check | TaskKind::Recheck | TaskKind::Introspect => false,
         }
     }
 
     /// The core's steps of this task, in their order. To open a job, the board is looked at when `check`, and a key
-    /// pair is taken when the user gave no key of their own.
-    pub fn plan(&self, check: bool, take_key: bool) -> Vec<StepKind> {
+    /// pair is taken when the user gave no key of their own. `run` is the introspection that it works for, as it is now.
+    pub fn plan(&self, check: bool, take_key: bool, run: Option<&Introspection>) -> Vec<StepKind> {
+        use introspection::State;
+        let expects = run.is_some_and(|run| matches!(run.state, State::Starting | State::Waiting));
+        let pushed = run.is_some_and(|run| run.way == Way::Push);
         let steps = match self.kind {
-            TaskKind::Prepare => vec![(self.request.is_some(), StepKind::Revoke), (true, StepKind::Prepare)],
+            TaskKind::Prepare => vec![
+                (self.request.is_some(), StepKind::Revoke),
+                (expects, StepKind::Introspect),
+                (expects || run.is_some_and(|run| run.state == State::Processing), StepKind::Process),
+                (true, StepKind::Prepare),
+            ],
+            TaskKind::Introspect => vec![
+                (pushed, StepKind::PowerCycle),
+                (!pushed && expects, StepKind::Introspect),
+                (!pushed, StepKind::Process),
+            ],
+            TaskKind::PowerOff => vec![(true, StepKind::PowerOff)],
             TaskKind::Maintain => {
                 vec![(self.request.is_some(), StepKind::Revoke), (true, StepKind::Maintain)]
             }

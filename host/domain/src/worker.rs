@@ -179,6 +179,17 @@ impl Worker {
         self.groups.as_deref().unwrap_or_default()
     }
 
+    /// The same worker with what an introspection found in the place of what the one before found. Nothing else changes,
+    /// whatever its state: what the board registered is still what it registered.
+    pub fn introspected(&self, found: Map) -> Self {
+        let mut worker = self.clone();
+        if *worker.capabilities.introspected().as_ref() != found {
+            worker.capabilities = worker.capabilities.with_introspected(worker.id, Arc::new(found));
+            worker.revision += 1;
+        }
+        worker
+    }
+
     /// The same worker after an administrator's edit, which changes no state.
     pub fn edited(&self, edit: Edit) -> Self {
         let mut worker = self.clone();

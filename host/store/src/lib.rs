@@ -45,4 +45,4 @@ mod store;
 pub use store::Store;
 
 pub use grove_domain::change::{Batch, Change, Loaded};
-pub use grove_domain::history::{EventQuery, TaskQuery};
+pub use grove_domain::history::{EventQuery, IntrospectionQuery, TaskQuery};

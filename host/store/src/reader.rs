@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use grove_domain::event::{Event, Subject};
-use grove_domain::history::{EventQuery, TaskQuery};
-use grove_domain::id::TaskId;
+use grove_domain::history::{EventQuery, IntrospectionQuery, TaskQuery};
+use grove_domain::id::{IntrospectionId, TaskId};
+use grove_domain::introspection::{Findings, Introspection, Kind, State};
 use grove_domain::task::{Phase, Task, TaskKind};
-use rusqlite::{Connection, OpenFlags, Row, ToSql, params_from_iter};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, ToSql, params, params_from_iter};
 
 use crate::error::StoreError;
-use crate::rows::{self, Count, Id, TASKS};
+use crate::rows::{self, Count, FINDINGS, INTROSPECTIONS, Id, SELECT_INVENTORY, TASKS};
 
 /// Most rows of one answer, whatever is asked for.
 pub const MAX_PAGE: usize = 10_000;
@@ -55,6 +56,39 @@ impl Readers {
         let mut list = List::new(TASKS.select());
         list.only("id =", Some(Id::from(id)));
         self.with(|connection| list.read(connection, "id", 1, rows::task)).map(|mut tasks| tasks.pop())
+    }
+
+    /// Runs of introspection, newest first.
+    pub(crate) fn introspections(
+        &self,
+        query: &IntrospectionQuery,
+    ) -> Result<Vec<Introspection>, StoreError> {
+        let mut list = List::new(INTROSPECTIONS.select());
+        list.only("worker =", query.worker.map(Id::from));
+        list.only("state =", query.state.map(State::name));
+        list.only("id <", query.before.map(Id::from));
+        self.with(|connection| list.read(connection, "id DESC", query.limit, rows::introspection))
+    }
+
+    pub(crate) fn introspection(&self, id: IntrospectionId) -> Result<Option<Introspection>, StoreError> {
+        let mut list = List::new(INTROSPECTIONS.select());
+        list.only("id =", Some(Id::from(id)));
+        self.with(|connection| list.read(connection, "id", 1, rows::introspection)).map(|mut runs| runs.pop())
+    }
+
+    pub(crate) fn inventory(&self, id: IntrospectionId, kind: Kind) -> Result<Option<String>, StoreError> {
+        self.with(|connection| {
+            let mut select = connection.prepare_cached(SELECT_INVENTORY)?;
+            Ok(select.query_row(params![Id::from(id), kind.name()], |row| row.get(0)).optional()?)
+        })
+    }
+
+    pub(crate) fn findings(&self, id: IntrospectionId) -> Result<Option<Findings>, StoreError> {
+        self.with(|connection| {
+            let mut select = connection.prepare_cached(SELECT_INVENTORY)?;
+            let mut rows = select.query(params![Id::from(id), FINDINGS])?;
+            rows.next()?.map(rows::findings).transpose()
+        })
     }
 
     /// Events, oldest first.

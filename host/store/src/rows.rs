@@ -2,8 +2,10 @@
 
 mod event;
 mod farm;
+mod introspection;
 mod plugin;
 mod request;
+mod rule;
 mod task;
 mod worker;
 
@@ -12,14 +14,19 @@ pub(crate) use farm::{
     SELECT_INSTANCES, SELECT_LIMITS, SELECT_MODE, insert_instance, instance, limit, mode, put_instance,
     put_limit, put_mode,
 };
+pub(crate) use introspection::{
+    FINDINGS, KEPT, PUT_INVENTORY, SELECT_INVENTORY, findings, introspection, put_findings,
+    put_introspection, put_inventory,
+};
 pub(crate) use plugin::{INSERT_VERSION, SELECT_VERSIONS, Sha, plugin, put_plugin, put_version, version};
 pub(crate) use request::{put_request, request};
+pub(crate) use rule::{INSERT_RULE, SELECT_RULES, put_rule, rule};
 pub(crate) use task::{put_task, task};
 pub(crate) use worker::{put_worker, worker};
 
 use std::sync::LazyLock;
 
-use grove_domain::id::{InstanceId, TaskId, Uuid, WorkerId};
+use grove_domain::id::{InstanceId, IntrospectionId, RuleId, TaskId, Uuid, WorkerId};
 use grove_domain::moment::Timestamp;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Value, ValueRef};
 use rusqlite::{Row, Statement, ToSql};
@@ -38,6 +45,7 @@ pub(crate) struct Table {
 pub(crate) static WORKERS: LazyLock<Table> = LazyLock::new(worker::table);
 pub(crate) static REQUESTS: LazyLock<Table> = LazyLock::new(request::table);
 pub(crate) static TASKS: LazyLock<Table> = LazyLock::new(task::table);
+pub(crate) static INTROSPECTIONS: LazyLock<Table> = LazyLock::new(introspection::table);
 pub(crate) static PLUGINS: LazyLock<Table> = LazyLock::new(plugin::table);
 
 impl Table {
@@ -234,6 +242,18 @@ impl From<WorkerId> for Id {
 
 impl From<InstanceId> for Id {
     fn from(id: InstanceId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<IntrospectionId> for Id {
+    fn from(id: IntrospectionId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<RuleId> for Id {
+    fn from(id: RuleId) -> Self {
         Self(id.0)
     }
 }

@@ -13,7 +13,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION: i32 = 0x4772_6f76;
 
 /// `MIGRATIONS[n]` leads from schema n to n + 1. Released entries never change.
-const MIGRATIONS: &[&str] = &[FIRST, PLUGINS, TASKS];
+const MIGRATIONS: &[&str] = &[FIRST, PLUGINS, TASKS, INTROSPECTIONS];
 
 /// The schema that this version writes.
 pub(crate) fn newest() -> u32 {
@@ -25,8 +25,17 @@ pub(crate) fn migrate(connection: &mut Connection, from: u32) -> rusqlite::Resul
     migrate_to(connection, from, newest())
 }
 
-/// Brings the database from schema `from` to schema `to`, or leaves it as it was.
+/// Brings the database from schema `from` to schema `to`, or leaves it as it was. A table that is made anew is dropped on
+/// the way: what refers to it must not be looked at until the other one has its name.
 pub(crate) fn migrate_to(connection: &mut Connection, from: u32, to: u32) -> rusqlite::Result<()> {
+    let checked: bool = connection.query_row("PRAGMA foreign_keys", [], |row| row.get(0))?;
+    connection.pragma_update(None, "foreign_keys", false)?;
+    let migrated = migrate_unchecked(connection, from, to, checked);
+    connection.pragma_update(None, "foreign_keys", checked)?;
+    migrated
+}
+
+fn migrate_unchecked(connection: &mut Connection, from: u32, to: u32, checked: bool) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
     let number = |version| usize::try_from(version).unwrap_or(usize::MAX);
     for migration in MIGRATIONS.iter().take(number(to)).skip(number(from)) {
@@ -34,6 +43,11 @@ pub(crate) fn migrate_to(connection: &mut Connection, from: u32, to: u32) -> rus
     }
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", to)?;
+    if checked && transaction.prepare("PRAGMA foreign_key_check")?.exists([])? {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY);
+        let text = "a reference leads nowhere after the migration".to_owned();
+        return Err(rusqlite::Error::SqliteFailure(code, Some(text)));
+    }
     transaction.commit()
 }
 
@@ -303,4 +317,212 @@ CREATE TABLE instances (
     CONSTRAINT instance_id CHECK (length(id) = 16),
     CONSTRAINT instance_counts CHECK (incarnation >= 1)
 ) STRICT, WITHOUT ROWID;
+";
+
+const INTROSPECTIONS: &str = "
+-- More kinds of tasks: SQLite changes a constraint by making the table anew.
+DROP TRIGGER pinned_version_stays;
+CREATE TABLE new_workers (
+    state             TEXT NOT NULL,
+    since             TEXT NOT NULL,
+    reason            TEXT,
+    driver            TEXT NOT NULL,
+    driver_config     TEXT NOT NULL, -- JSON, as registered
+    agent             TEXT NOT NULL, -- JSON: capabilities by source
+    introspected      TEXT NOT NULL,
+    admin             TEXT NOT NULL,
+    groups            TEXT,          -- JSON list
+    host              TEXT,
+    notes             TEXT,
+    driver_version    BLOB,
+    health_ok         INTEGER NOT NULL,
+    health_checked_at TEXT,
+    health_note       TEXT NOT NULL,
+    access            TEXT,          -- JSON
+    occupied_by       INTEGER,       -- request
+    occupation_opened INTEGER,
+    task              BLOB,
+    task_kind         TEXT,
+    relapses          INTEGER NOT NULL,
+    attempts          INTEGER NOT NULL,
+    recheck_at        TEXT,
+    quarantined       INTEGER NOT NULL,
+    generation        INTEGER NOT NULL,
+    revision          INTEGER NOT NULL,
+    id                BLOB PRIMARY KEY,
+
+    CONSTRAINT worker_state CHECK
+        (state IN ('maintenance', 'prepare', 'idle', 'running', 'busy', 'failed')),
+    CONSTRAINT running_worker_has_occupation CHECK ((state = 'running') = (occupied_by IS NOT NULL)),
+    CONSTRAINT occupation_is_whole CHECK ((occupied_by IS NULL) = (occupation_opened IS NULL)),
+    CONSTRAINT failed_worker_has_reason CHECK (state <> 'failed' OR reason IS NOT NULL),
+    CONSTRAINT only_failed_worker_is_rechecked CHECK (state = 'failed' OR recheck_at IS NULL),
+    CONSTRAINT live_task_is_whole CHECK ((task IS NULL) = (task_kind IS NULL)),
+    CONSTRAINT task_kind CHECK
+        (task_kind IN ('prepare', 'maintain', 'open', 'check', 'recheck', 'introspect', 'power_off')),
+    CONSTRAINT pin_is_a_digest CHECK (length(driver_version) = 32),
+    CONSTRAINT worker_id CHECK (length(id) = 16),
+    CONSTRAINT worker_counts CHECK (generation >= 1 AND revision >= 1 AND relapses >= 0 AND attempts >= 0)
+) STRICT;
+INSERT INTO new_workers (
+    state, since, reason, driver, driver_config, agent, introspected, admin, groups, host, notes, driver_version, health_ok,
+    health_checked_at, health_note, access, occupied_by, occupation_opened, task, task_kind, relapses, attempts, recheck_at,
+    quarantined, generation, revision, id
+) SELECT
+    state, since, reason, driver, driver_config, agent, introspected, admin, groups, host, notes, driver_version, health_ok,
+    health_checked_at, health_note, access, occupied_by, occupation_opened, task, task_kind, relapses, attempts, recheck_at,
+    quarantined, generation, revision, id
+FROM workers;
+DROP TABLE workers;
+ALTER TABLE new_workers RENAME TO workers;
+CREATE UNIQUE INDEX worker_holds_request ON workers (id, occupied_by);
+CREATE INDEX pinned_workers ON workers (driver, driver_version) WHERE driver_version IS NOT NULL;
+CREATE TRIGGER pinned_version_stays BEFORE DELETE ON plugin_versions
+WHEN EXISTS (SELECT 1 FROM workers WHERE driver = OLD.name AND driver_version = OLD.digest)
+BEGIN
+    SELECT RAISE(ABORT, 'CHECK constraint failed: pinned_version_stays');
+END;
+
+CREATE TABLE new_tasks (
+    phase         TEXT NOT NULL,
+    steps         TEXT NOT NULL, -- JSON
+    progress      INTEGER NOT NULL,
+    note          TEXT NOT NULL,
+    log           TEXT NOT NULL, -- JSON
+    error         TEXT,
+    instance      BLOB,
+    started       TEXT,
+    ended         TEXT,
+    deadline      TEXT,
+    revision      INTEGER NOT NULL,
+    id            BLOB PRIMARY KEY,
+    kind          TEXT NOT NULL,
+    worker        BLOB NOT NULL, -- may be gone: history outlives it
+    generation    INTEGER NOT NULL,
+    request       INTEGER,
+    introspection BLOB, -- may be gone, too
+    driver        TEXT NOT NULL,
+    host          TEXT,
+    driver_version BLOB,
+    timeout       TEXT NOT NULL, -- ISO 8601 span
+    queued        TEXT NOT NULL,
+
+    CONSTRAINT task_phase CHECK (phase IN ('waiting', 'running', 'succeeded', 'failed', 'cancelled')),
+    CONSTRAINT task_kind CHECK
+        (kind IN ('prepare', 'maintain', 'open', 'check', 'recheck', 'introspect', 'power_off')),
+    CONSTRAINT task_ends_when_terminal CHECK ((ended IS NOT NULL) = (phase IN ('succeeded', 'failed', 'cancelled'))),
+    CONSTRAINT running_task_has_start CHECK (phase <> 'running' OR started IS NOT NULL),
+    CONSTRAINT failed_task_has_error CHECK (phase <> 'failed' OR error IS NOT NULL),
+    CONSTRAINT task_instance CHECK (length(instance) = 16),
+    CONSTRAINT task_introspection CHECK (length(introspection) = 16),
+    CONSTRAINT task_has_a_digest CHECK (length(driver_version) = 32),
+    CONSTRAINT task_id CHECK (length(id) = 16),
+    CONSTRAINT task_counts CHECK (revision >= 1 AND generation >= 1 AND progress BETWEEN 0 AND 100)
+) STRICT, WITHOUT ROWID;
+INSERT INTO new_tasks (
+    phase, steps, progress, note, log, error, instance, started, ended, deadline, revision, id, kind, worker, generation,
+    request, driver, host, driver_version, timeout, queued
+) SELECT
+    phase, steps, progress, note, log, error, instance, started, ended, deadline, revision, id, kind, worker, generation,
+    request, driver, host, driver_version, timeout, queued
+FROM tasks;
+DROP TABLE tasks;
+ALTER TABLE new_tasks RENAME TO tasks;
+CREATE UNIQUE INDEX one_task_runs_on_a_worker ON tasks (worker) WHERE phase = 'running';
+CREATE INDEX live_tasks ON tasks (id) WHERE ended IS NULL;
+CREATE INDEX tasks_by_end ON tasks (ended) WHERE ended IS NOT NULL;
+CREATE INDEX tasks_by_worker ON tasks (worker, id);
+CREATE INDEX tasks_by_request ON tasks (request, id) WHERE request IS NOT NULL;
+CREATE INDEX tasks_by_phase ON tasks (phase, id);
+CREATE INDEX tasks_by_kind ON tasks (kind, id);
+CREATE INDEX running_tasks ON tasks (driver, host) WHERE phase = 'running';
+-- A task that starts is counted where it is written.
+CREATE TRIGGER inserted_task_within_limits BEFORE INSERT ON tasks
+WHEN NEW.phase = 'running' AND EXISTS (SELECT 1 FROM limits WHERE value IS NOT NULL AND CASE scope
+    WHEN 'farm' THEN (SELECT count(*) FROM tasks WHERE phase = 'running') >= value
+    WHEN 'driver' THEN NEW.driver = name
+        AND (SELECT count(*) FROM tasks WHERE phase = 'running' AND driver = name) >= value
+    ELSE NEW.host = name AND (SELECT count(*) FROM tasks WHERE phase = 'running' AND host = name) >= value END)
+BEGIN
+    SELECT RAISE(ABORT, 'CHECK constraint failed: running_tasks_within_limits');
+END;
+CREATE TRIGGER started_task_within_limits BEFORE UPDATE OF phase ON tasks
+WHEN NEW.phase = 'running' AND OLD.phase <> 'running'
+    AND EXISTS (SELECT 1 FROM limits WHERE value IS NOT NULL AND CASE scope
+    WHEN 'farm' THEN (SELECT count(*) FROM tasks WHERE phase = 'running') >= value
+    WHEN 'driver' THEN NEW.driver = name
+        AND (SELECT count(*) FROM tasks WHERE phase = 'running' AND driver = name) >= value
+    ELSE NEW.host = name AND (SELECT count(*) FROM tasks WHERE phase = 'running' AND host = name) >= value END)
+BEGIN
+    SELECT RAISE(ABORT, 'CHECK constraint failed: running_tasks_within_limits');
+END;
+CREATE TRIGGER ended_task_stays BEFORE UPDATE ON tasks WHEN OLD.ended IS NOT NULL
+BEGIN
+    SELECT RAISE(ABORT, 'CHECK constraint failed: ended_task_stays');
+END;
+
+CREATE TABLE introspections (
+    worker        BLOB,
+    state         TEXT NOT NULL,
+    since         TEXT NOT NULL,
+    started       TEXT NOT NULL,
+    finished      TEXT,
+    error         TEXT,
+    ending        TEXT,
+    switch_off    INTEGER,
+    has_raw       INTEGER NOT NULL,
+    has_processed INTEGER NOT NULL,
+    revision      INTEGER NOT NULL,
+    id            BLOB PRIMARY KEY,
+    way           TEXT NOT NULL,
+    token         BLOB, -- SHA-256 of it
+
+    CONSTRAINT introspection_state CHECK (state IN
+        ('starting', 'waiting', 'processing', 'finished', 'error', 'reapplying', 'enrolling', 'aborting')),
+    CONSTRAINT introspection_way CHECK (way IN ('pull', 'push', 'enrol')),
+    CONSTRAINT introspection_ends_when_terminal CHECK ((finished IS NOT NULL) = (state IN ('finished', 'error'))),
+    CONSTRAINT introspection_in_error_says_why CHECK ((error IS NOT NULL) = (state = 'error')),
+    CONSTRAINT aborting_introspection_says_why CHECK ((ending IS NOT NULL) = (state = 'aborting')),
+    CONSTRAINT ending_is_whole CHECK ((ending IS NULL) = (switch_off IS NULL)),
+    CONSTRAINT only_unknown_boards_enrol CHECK (CASE WHEN worker IS NULL
+        THEN way = 'enrol' AND state IN ('enrolling', 'aborting', 'error') ELSE state <> 'enrolling' END),
+    CONSTRAINT processed_inventory_came CHECK (has_raw OR NOT has_processed),
+    CONSTRAINT introspection_id CHECK (length(id) = 16 AND length(token) = 32),
+    CONSTRAINT introspection_counts CHECK (revision >= 1),
+    CONSTRAINT introspected_worker_is_there FOREIGN KEY (worker) REFERENCES workers (id) ON DELETE CASCADE
+        DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE UNIQUE INDEX one_introspection_is_under_way ON introspections (worker) WHERE finished IS NULL;
+CREATE INDEX introspections_by_worker ON introspections (worker, id);
+CREATE INDEX introspections_by_state ON introspections (state, id);
+CREATE INDEX introspections_by_end ON introspections (finished) WHERE finished IS NOT NULL;
+
+CREATE TABLE inventories (
+    introspection BLOB NOT NULL,
+    kind          TEXT NOT NULL,
+    data          TEXT NOT NULL, -- JSON
+
+    PRIMARY KEY (introspection, kind),
+    CONSTRAINT inventory_kind CHECK (kind IN ('raw', 'processed', 'findings')),
+    CONSTRAINT inventory_has_introspection FOREIGN KEY (introspection) REFERENCES introspections (id) ON DELETE CASCADE
+        DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+
+CREATE TABLE rules (
+    id          BLOB PRIMARY KEY,
+    place       INTEGER NOT NULL UNIQUE,
+    description TEXT NOT NULL,
+    scope       TEXT,
+    conditions  TEXT NOT NULL, -- JSON
+    actions     TEXT NOT NULL, -- JSON
+    created     TEXT NOT NULL,
+    revision    INTEGER NOT NULL,
+
+    CONSTRAINT rule_id CHECK (length(id) = 16),
+    CONSTRAINT rule_counts CHECK (place >= 0 AND revision >= 1)
+) STRICT;
+CREATE TRIGGER rules_are_written_once BEFORE UPDATE ON rules
+BEGIN
+    SELECT RAISE(ABORT, 'CHECK constraint failed: rules_are_written_once');
+END;
 ";

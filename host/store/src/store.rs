@@ -7,9 +7,10 @@ use std::thread::{self, JoinHandle};
 
 use grove_domain::change::{Batch, Loaded};
 use grove_domain::event::Event;
-use grove_domain::history::{EventQuery, TaskQuery};
-use grove_domain::id::TaskId;
+use grove_domain::history::{EventQuery, IntrospectionQuery, TaskQuery};
+use grove_domain::id::{IntrospectionId, TaskId};
 use grove_domain::instance::Instance;
+use grove_domain::introspection::{Findings, Introspection, Kind};
 use grove_domain::moment::Timestamp;
 use grove_domain::task::Task;
 use tokio::sync::oneshot;
@@ -103,6 +104,38 @@ impl Store {
     /// The store cannot be read.
     pub fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
         self.0.readers.task(id)
+    }
+
+    /// Runs of introspection, newest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn introspections(&self, query: &IntrospectionQuery) -> Result<Vec<Introspection>, StoreError> {
+        self.0.readers.introspections(query)
+    }
+
+    /// One run of introspection.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn introspection(&self, id: IntrospectionId) -> Result<Option<Introspection>, StoreError> {
+        self.0.readers.introspection(id)
+    }
+
+    /// What is kept of the inventory of a run: JSON text.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn inventory(&self, id: IntrospectionId, kind: Kind) -> Result<Option<String>, StoreError> {
+        self.0.readers.inventory(id, kind)
+    }
+
+    /// What was found in a run.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn findings(&self, id: IntrospectionId) -> Result<Option<Findings>, StoreError> {
+        self.0.readers.findings(id)
     }
 
     /// Events, oldest first.

@@ -15,8 +15,8 @@ use rusqlite::Connection;
 use crate::error::{CommitError, StoreError};
 use crate::queue::{Done, Queue, Work};
 use crate::rows::{
-    self, Count, PLUGINS, REQUESTS, SELECT_INSTANCES, SELECT_LIMITS, SELECT_MODE, SELECT_VERSIONS, TASKS,
-    WORKERS,
+    self, Count, INTROSPECTIONS, KEPT, PLUGINS, REQUESTS, SELECT_INSTANCES, SELECT_LIMITS, SELECT_MODE,
+    SELECT_RULES, SELECT_VERSIONS, TASKS, WORKERS,
 };
 
 /// Instances that are remembered.
@@ -143,6 +143,9 @@ impl Writer {
         let live_tasks = all(connection, &live, rows::task)?;
         let plugins = all(connection, &format!("{} ORDER BY name", PLUGINS.select()), rows::plugin)?;
         let plugin_versions = all(connection, SELECT_VERSIONS, rows::version)?;
+        let kept = format!("{} WHERE {KEPT} ORDER BY id", INTROSPECTIONS.select());
+        let introspections = all(connection, &kept, rows::introspection)?;
+        let rules = all(connection, &format!("{SELECT_RULES} ORDER BY place"), rows::rule)?;
         for request in &requests {
             last.request = last.request.max(request.id.0);
             last.place = last.place.max(request.place);
@@ -157,6 +160,8 @@ impl Writer {
             live_tasks,
             plugins,
             plugin_versions,
+            introspections,
+            rules,
             limits,
             mode,
             instances,

@@ -131,6 +131,10 @@ codes! {
     JobNotFound = "job_not_found", 404, "No such job", "Look at the request of this number: it may still wait.";
     /// No task has this id, or it is no longer kept.
     TaskNotFound = "task_not_found", 404, "No such task", "List the tasks of the worker.";
+    /// No such run of introspection.
+    IntrospectionNotFound = "introspection_not_found", 404, "No such introspection", "List the introspections of the worker.";
+    /// No such rule.
+    RuleNotFound = "rule_not_found", 404, "No such rule", "List the rules there are.";
     /// No plugin has this name.
     PluginNotFound = "plugin_not_found", 404, "No such plugin", "List the plugins there are.";
     /// The plugin is there, but not in this version.
@@ -141,6 +145,8 @@ codes! {
     ArtifactNotFound = "artifact_not_found", 404, "No such artifact", "List the artifacts there are, or bring it again.";
     /// The owner does not belong to this group.
     GroupDenied = "group_denied", 403, "Not your group", "Use one of your own groups, or ask the admin.";
+    /// The token is not the introspection's.
+    IntrospectionToken = "introspection_token", 403, "Not the token of this introspection", "Send the token that was told when it was started.";
     /// The artifact is being brought or removed by someone else at this moment.
     ArtifactBusy = "artifact_busy", 409, "The artifact is being changed now", "Try again in a moment.";
     /// The artifact is larger than the farm takes.
@@ -167,6 +173,10 @@ codes! {
     ProlongLimit = "prolong_limit", 409, "Prolonged too often", "Make a new request.";
     /// The task has ended, or was superseded.
     TaskEnded = "task_ended", 409, "The task has ended", "Look at the task: nothing is left to stop.";
+    /// The introspection is in another state.
+    IntrospectionState = "introspection_state", 409, "The introspection's state does not allow this", "Look at the introspection's state.";
+    /// There is a rule of that id.
+    RuleExists = "rule_exists", 409, "There is such a rule already", "Remove it first, or leave the id out.";
     /// The resource changed since the caller saw it.
     RevisionMismatch = "revision_mismatch", 412, "It changed meanwhile", "Read it again, and decide on what it is now.";
     /// The deadline lies in the past.
@@ -185,6 +195,10 @@ codes! {
     UnknownDriver = "unknown_driver", 422, "No such driver", "Use one of the drivers that the detail names.";
     /// The driver does not take this configuration.
     DriverConfig = "driver_config", 422, "The driver refuses this configuration", "Correct driver_config as the driver says.";
+    /// The driver cannot read boards.
+    CannotIntrospect = "cannot_introspect", 422, "The driver cannot read what a board is made of", "Have the board send it: way push.";
+    /// The rule cannot be.
+    InvalidRule = "invalid_rule", 422, "The rule cannot be used", "Correct the named field as the detail says.";
     /// The file is no export of a farm, is not whole, or holds what no farm may; nothing was changed.
     BadExport = "bad_export", 422, "The export cannot be imported", "Export again, from the farm itself; the detail says what is wrong, and in which line.";
     /// More than one version of the plugin is named so.

@@ -18,6 +18,10 @@ pub enum TaskKind {
     Check,
     /// See whether a failed worker has recovered.
     Recheck,
+    /// Find out what a board is made of.
+    Introspect,
+    /// Switch off a board whose introspection was aborted.
+    PowerOff,
 }
 
 /// How far a task is.

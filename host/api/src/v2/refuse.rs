@@ -2,6 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use grove_control::refusal::Refused;
+use grove_domain::introspection::NotAdmitted;
 use grove_domain::{request, worker};
 use grove_wire::{Code, Problem};
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
@@ -89,6 +90,21 @@ impl From<Refused> for Refuse {
             Refused::NoSuchTask => {
                 Problem::new(Code::TaskNotFound, detail).hint("list the tasks there are: GET /api/v2/tasks")
             }
+            Refused::NoSuchIntrospection => Problem::new(Code::IntrospectionNotFound, detail)
+                .hint("list the introspections there are: GET /api/v2/introspections"),
+            Refused::NoSuchRule => {
+                Problem::new(Code::RuleNotFound, detail).hint("list the rules there are: GET /api/v2/rules")
+            }
+            Refused::RuleExists(_) => Problem::new(Code::RuleExists, detail).field("id"),
+            Refused::Rule(invalid) => Problem::new(Code::InvalidRule, invalid.reason).field(invalid.field),
+            Refused::NotAdmitted(NotAdmitted::WrongToken) => Problem::new(Code::IntrospectionToken, detail),
+            Refused::Introspection(_)
+            | Refused::NotAdmitted(_)
+            | Refused::UnderWay(_)
+            | Refused::Outdated(_) => Problem::new(Code::IntrospectionState, detail)
+                .hint("look at its state: GET /api/v2/introspections/{id}"),
+            Refused::CannotIntrospect(_) => Problem::new(Code::CannotIntrospect, detail).field("way"),
+            Refused::InventoryTooLarge { .. } => Problem::new(Code::BodyTooLarge, detail),
             Refused::DriverDisabled(_) => Problem::new(Code::UnknownDriver, detail)
                 .hint("enable the driver, or use another")
                 .field("driver"),
@@ -152,9 +168,14 @@ fn worker_refused(refusal: worker::Refusal, detail: String) -> Problem {
             (Code::WorkerState, "nothing needs to be reported: its admin has it already")
         }
         Refusal::NotRemovable => (Code::WorkerState, "bring it to maintenance first, or use ?force=true"),
-        Refusal::NotIdle | Refusal::NotRunning | Refusal::NoCheckDue | Refusal::Stale => {
-            (Code::WorkerState, "look at the worker's state, and try again")
+        Refusal::NotInMaintenance => {
+            (Code::WorkerState, "bring it to maintenance first: POST /api/v2/workers/{id}/maintenance")
         }
+        Refusal::NotIdle
+        | Refusal::NotRunning
+        | Refusal::NoCheckDue
+        | Refusal::NothingToDismiss
+        | Refusal::Stale => (Code::WorkerState, "look at the worker's state, and try again"),
     };
     Problem::new(code, detail).hint(hint)
 }

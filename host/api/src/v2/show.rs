@@ -157,6 +157,8 @@ fn task_kind(kind: TaskKind) -> wire_task::TaskKind {
         TaskKind::Open => wire_task::TaskKind::Open,
         TaskKind::Check => wire_task::TaskKind::Check,
         TaskKind::Recheck => wire_task::TaskKind::Recheck,
+        TaskKind::Introspect => wire_task::TaskKind::Introspect,
+        TaskKind::PowerOff => wire_task::TaskKind::PowerOff,
     }
 }
 

@@ -69,6 +69,12 @@ impl Dispatcher {
         self.instances = loaded.instances;
         self.farm.set_mode(Arc::new(loaded.mode));
         self.slots = Slots::default();
+        for rule in loaded.rules {
+            self.farm.put_rule(Arc::new(rule));
+        }
+        for run in loaded.introspections {
+            self.index_introspection(None, &Arc::new(run));
+        }
         for limit in loaded.limits {
             let limit = Arc::new(limit);
             self.slots.put_limit(&limit);
@@ -81,6 +87,7 @@ impl Dispatcher {
         self.timers.add(after(self.clock.now(), TICK), Due::Tick);
         self.take_up_tasks();
         self.take_up_requests().await;
+        self.take_up_introspections();
         for result in std::mem::take(&mut self.missed) {
             self.task_ended(result);
         }

@@ -43,15 +43,15 @@ impl Dispatcher {
     /// Ends every task, and leaves rows from which the next start goes on.
     pub(super) async fn stop(mut self, mut inbox: mpsc::Receiver<Command>, mut last: LastWords) {
         self.stopping = true;
-        let runner = self.runner.clone();
-        let stopping = runner.stop();
+        let (runner, processor) = (self.runner.clone(), self.processor.clone());
+        let stopping = async { tokio::join!(runner.stop(), processor.stop()) };
         tokio::pin!(stopping);
         loop {
             // Open as long as tasks end, so that what they found is heard.
             tokio::select! {
                 biased;
                 Some(command) = inbox.recv() => last.hear(command),
-                () = &mut stopping => break,
+                _ = &mut stopping => break,
             }
         }
         inbox.close();

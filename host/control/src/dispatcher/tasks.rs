@@ -23,11 +23,13 @@ impl Dispatcher {
         let Some((id, _)) = worker.task else { return };
         let timeout =
             SignedDuration::try_from(self.settings.timeouts.of(kind)).unwrap_or(SignedDuration::MAX);
+        let introspection = self.introspection_for(worker, kind);
         let spec = TaskSpec {
             kind,
             worker: worker.id,
             generation: worker.generation,
             request,
+            introspection,
             driver: worker.registration.driver.clone(),
             host: worker.host.clone(),
             driver_version: self.driver_version(worker),
@@ -76,12 +78,13 @@ impl Dispatcher {
             at: now,
             deadline: after(now, task.spec.timeout),
             instance: self.instance.id,
-            plan: task.spec.plan(check, take_key),
+            plan: task.spec.plan(check, take_key, self.run_of(&task).map(Arc::as_ref)),
         };
         let Some(task) = task.reported(begun).map(Arc::new) else { return };
         self.put_task(task.clone(), false);
+        let run = self.introspection_begins(&task);
         let refused = self.driver_disabled(&task.spec.driver).map(|refused| refused.to_string());
-        self.turn.effect(Effect::Start(Box::new(Start { task, worker, request, refused })));
+        self.turn.effect(Effect::Start(Box::new(Start { task, worker, request, run, refused })));
     }
 
     /// Writes a task and every index derived from it. `ending`: it is over, and its driver is still at work.
@@ -133,17 +136,22 @@ impl Dispatcher {
         let event = match task.spec.kind {
             // Not having looked says nothing about the board.
             TaskKind::Check | TaskKind::Recheck => Event::Restarted,
-            TaskKind::Prepare | TaskKind::Maintain | TaskKind::Open => Event::TaskEnded {
+            TaskKind::Prepare
+            | TaskKind::Maintain
+            | TaskKind::Open
+            | TaskKind::Introspect
+            | TaskKind::PowerOff => Event::TaskEnded {
                 task: id,
                 generation: task.spec.generation,
-                outcome: Outcome::Failed(Failure { kind: FailureKind::Config, reason }),
+                outcome: Outcome::Failed(Failure { kind: FailureKind::Config, reason: reason.clone() }),
             },
         };
         let worker = self.apply_worker(actor, task.spec.worker, event, None)?;
+        self.introspection_task_ended(actor, &task, Err(&Failure { kind: FailureKind::Config, reason }));
         let again = match task.spec.kind {
             TaskKind::Check => self.settings.check_interval,
             TaskKind::Recheck => self.settings.rules.recheck_first,
-            TaskKind::Prepare | TaskKind::Maintain | TaskKind::Open => return Ok(()),
+            _ => return Ok(()),
         };
         // Its row calls for a look at once, which is not what was asked for.
         self.timers.replace_worker(Some(&worker), None, self.settings.check_interval);
@@ -187,12 +195,14 @@ impl Dispatcher {
             self.plugin_outcome(&task.spec.driver, task.spec.driver_version, blame(&outcome));
         }
         let request = opened.as_ref().map(|opened| opened.request);
+        let failure = if let Outcome::Failed(failure) = &outcome { Err(failure.clone()) } else { Ok(()) };
         let event = Event::TaskEnded { task: task.id, generation: task.spec.generation, outcome };
         match self.apply_worker(CORE, task.spec.worker, event, opened) {
             Ok(_) => {}
             Err(Refused::Worker(worker::Refusal::Stale)) | Err(Refused::NoSuchWorker) => {}
             Err(refused) => tracing::error!(task = %task.id, %refused, "a task's end was refused"),
         }
+        self.introspection_task_ended(CORE, &task, failure.as_ref().map(|()| ()));
         if let Some(request) = request {
             self.close_if_unused(request);
         }

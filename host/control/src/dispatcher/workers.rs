@@ -93,7 +93,11 @@ impl Dispatcher {
         let _ = self.apply_worker(CORE, id, event, None);
     }
 
-    fn check_worker_revision(&self, id: WorkerId, expected: Option<u64>) -> Result<Arc<Worker>, Refused> {
+    pub(super) fn check_worker_revision(
+        &self,
+        id: WorkerId,
+        expected: Option<u64>,
+    ) -> Result<Arc<Worker>, Refused> {
         let worker = self.farm.worker(id).ok_or(Refused::NoSuchWorker)?;
         match expected {
             Some(expected) if expected != worker.revision => {
@@ -117,6 +121,9 @@ impl Dispatcher {
         let transition = worker::step(&before, event, context)?;
         let worker = Arc::new(transition.worker);
         let removed = transition.effects.contains(&Effect::Removed);
+        if removed || worker.generation != before.generation {
+            self.supersede_introspection(&worker, removed);
+        }
         if removed {
             self.remove_worker(actor, &before);
         } else if worker.revision != before.revision {
@@ -153,7 +160,7 @@ impl Dispatcher {
                     TaskKind::Open => worker.occupation.map(|occupation| occupation.request),
                     // The task that follows a job begins with taking its user's keys away.
                     TaskKind::Prepare | TaskKind::Maintain => former,
-                    TaskKind::Check | TaskKind::Recheck => None,
+                    TaskKind::Check | TaskKind::Recheck | TaskKind::Introspect | TaskKind::PowerOff => None,
                 };
                 self.start_task(worker, kind, request);
             }

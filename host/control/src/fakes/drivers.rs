@@ -38,8 +38,8 @@ pub enum Behaviour {
     Panic,
 }
 
-/// Drivers named `fake`. Behaviour is by call name (`prepare`, `check`, `authorize`, `revoke`, `maintain`,
-/// `cleanup`), for one worker or for all.
+/// Drivers named `fake`. Behaviour is by call name (`prepare`, `check`, `authorize`, `revoke`, `maintain`, `cleanup`,
+/// `inventory`, `power`), for one worker or for all.
 #[derive(Clone, Default)]
 pub struct FakeDrivers {
     shared: Arc<Mutex<Shared>>,
@@ -54,6 +54,8 @@ struct Shared {
     keep_no_calls: bool,
     active: HashMap<WorkerId, usize>,
     most_active: usize,
+    abilities: Option<Abilities>,
+    inventories: HashMap<WorkerId, Arc<str>>,
     alive: CancellationToken,
 }
 
@@ -66,6 +68,16 @@ impl FakeDrivers {
     /// From now on `call` behaves so on this version, whatever is said of workers.
     pub fn behave_on(&self, version: Digest, call: &str, behaviour: Behaviour) {
         self.shared.lock().of_versions.insert((version, call.to_owned()), behaviour);
+    }
+
+    /// From now on drivers can do this. They can do everything until then.
+    pub fn can(&self, abilities: Abilities) {
+        self.shared.lock().abilities = Some(abilities);
+    }
+
+    /// From now on this is what a worker is made of.
+    pub fn inventory(&self, worker: WorkerId, inventory: &str) {
+        self.shared.lock().inventories.insert(worker, inventory.into());
     }
 
     /// The same drivers for the next life; calls of the life before it never return.
@@ -126,7 +138,8 @@ impl Drivers for FakeDrivers {
     }
 
     fn abilities(&self, driver: &str, _version: Option<&Digest>) -> Option<Abilities> {
-        (driver == "fake").then_some(Abilities { power: true, introspect: true })
+        let all = Abilities { power: true, introspect: true };
+        (driver == "fake").then(|| self.shared.lock().abilities.unwrap_or(all))
     }
 
     fn start(
@@ -189,6 +202,7 @@ impl Driver for FakeDriver {
                 .unwrap_or_default()
         };
         let active = Active { shared: self.shared.clone(), life: life.clone(), worker: self.worker };
+        let inventory = self.shared.lock().inventories.get(&self.worker).cloned();
         let watch = self.watch.clone();
         async move {
             let _active = active;
@@ -207,7 +221,10 @@ impl Driver for FakeDriver {
                     cancel.cancelled().await;
                     tokio::time::sleep(slow).await;
                 } => Err(CallError::Cancelled),
-                result = act(behaviour, &call) => result,
+                result = act(behaviour, &call) => match (result, inventory) {
+                    (Ok(Reply::Inventory(_)), Some(inventory)) => Ok(Reply::Inventory(inventory)),
+                    (result, _) => result,
+                },
                 () = tokio::time::sleep(deadline) => Err(CallError::Failed {
                     failure: Failure { kind: FailureKind::Plugin, reason: "deadline passed".to_owned() },
                     plugin_died: true,
@@ -277,7 +294,7 @@ fn reply_to(call: &Call) -> Reply {
             user: "boruta-user".to_owned(),
             host_keys: Vec::new(),
         }),
-        Call::Inventory => Reply::Inventory("{\"cpu\":{\"count\":4}}".into()),
+        Call::Inventory => Reply::Inventory("{\"cpus\":4}".into()),
         Call::Revoke | Call::Maintain { .. } | Call::Cleanup | Call::Power(_) => Reply::Done,
     }
 }

@@ -8,18 +8,20 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use grove_domain::change::{Batch, Change, Loaded};
 use grove_domain::event::Event;
-use grove_domain::id::{RequestId, TaskId, WorkerId};
+use grove_domain::id::{IntrospectionId, RequestId, TaskId, WorkerId};
 use grove_domain::instance::Instance;
+use grove_domain::introspection::{self, Findings, Introspection, Kind};
 use grove_domain::limit::{Limit, Scope};
 use grove_domain::mode::FarmMode;
 use grove_domain::moment::Timestamp;
 use grove_domain::plugin::{Digest, Plugin, PluginKind, PluginVersion};
 use grove_domain::request::Request;
+use grove_domain::rule::Rule;
 use grove_domain::task::{Phase, Task};
 use grove_domain::worker::Worker;
 use parking_lot::Mutex;
 
-use crate::ports::{Committed, EventQuery, Store, StoreError, TaskQuery};
+use crate::ports::{Committed, EventQuery, IntrospectionQuery, Store, StoreError, TaskQuery};
 
 /// Rows in memory, seen by one life of a controller.
 #[derive(Clone, Default)]
@@ -53,6 +55,10 @@ struct Rows {
     ended: BTreeMap<TaskId, Arc<Task>>,
     plugins: BTreeMap<String, Arc<Plugin>>,
     versions: BTreeMap<(String, Digest), Arc<PluginVersion>>,
+    introspections: BTreeMap<IntrospectionId, Arc<Introspection>>,
+    inventories: BTreeMap<(IntrospectionId, Kind), Arc<str>>,
+    findings: BTreeMap<IntrospectionId, Arc<Findings>>,
+    rules: BTreeMap<u64, Arc<Rule>>,
     limits: BTreeMap<Scope, Arc<Limit>>,
     mode: Arc<FarmMode>,
     instances: Vec<Instance>,
@@ -152,6 +158,21 @@ impl MemoryStore {
         self.rows.lock().versions.values().cloned().collect()
     }
 
+    /// Every stored run of introspection.
+    pub fn introspections(&self) -> Vec<Arc<Introspection>> {
+        self.rows.lock().introspections.values().cloned().collect()
+    }
+
+    /// What is stored of the inventory of a run.
+    pub fn inventory_of(&self, run: IntrospectionId, kind: Kind) -> Option<Arc<str>> {
+        self.rows.lock().inventories.get(&(run, kind)).cloned()
+    }
+
+    /// Every stored rule.
+    pub fn rules(&self) -> Vec<Arc<Rule>> {
+        self.rows.lock().rules.values().cloned().collect()
+    }
+
     /// Every stored limit.
     pub fn limits(&self) -> Vec<Arc<Limit>> {
         self.rows.lock().limits.values().cloned().collect()
@@ -196,6 +217,7 @@ impl Rows {
                 self.events.push(event);
             }
         }
+        self.check_found(&batch.changes);
         for change in batch.changes {
             self.change(change);
         }
@@ -233,7 +255,18 @@ impl Rows {
                 let before = self.workers.insert(worker.id, worker.clone());
                 assert_eq!(before.map_or(0, |before| before.revision) + 1, worker.revision, "{worker:?}");
             }
-            Change::RemoveWorker(id) => drop(self.workers.remove(&id)),
+            Change::RemoveWorker(id) => self.remove_worker(id),
+            Change::PutIntrospection(run) => self.put_introspection(run),
+            Change::PutInventory(run, kind, inventory) => {
+                assert!(self.introspections.contains_key(&run), "{run}");
+                self.inventories.insert((run, kind), inventory);
+            }
+            Change::PutFindings(run, findings) => {
+                assert!(self.introspections.contains_key(&run), "{run}");
+                self.findings.insert(run, findings);
+            }
+            Change::PutRule(rule) => assert_eq!(self.rules.insert(rule.place, rule), None, "written once"),
+            Change::RemoveRule(id) => self.rules.retain(|_, rule| rule.id != id),
             Change::PutRequest(request) => {
                 self.last_request = self.last_request.max(request.id.0);
                 self.last_place = self.last_place.max(request.place);
@@ -291,6 +324,23 @@ impl Rows {
         assert!(self.versions.keys().all(|(name, _)| self.plugins.contains_key(name)));
     }
 
+    /// What introspection found changes only in one batch with the end of the run that found it.
+    fn check_found(&self, changes: &[Change]) {
+        let mut found: BTreeMap<WorkerId, _> = BTreeMap::new();
+        for change in changes {
+            let Change::PutWorker(worker) = change else { continue };
+            let stored = self.workers.get(&worker.id).map(|stored| stored.capabilities.introspected().clone());
+            let before = found.get(&worker.id).cloned().or(stored).unwrap_or_default();
+            let now = worker.capabilities.introspected();
+            let finished = |change: &Change| {
+                matches!(change, Change::PutIntrospection(run)
+                    if run.worker == Some(worker.id) && run.state == introspection::State::Finished)
+            };
+            assert!(before == *now || changes.iter().any(finished), "{worker:?}");
+            found.insert(worker.id, now.clone());
+        }
+    }
+
     /// As the schema does where a task that starts is written.
     fn check_start(&self, before: Option<&Task>, task: &Task) {
         let runs = |task: &Task| task.status.phase == Phase::Running;
@@ -314,6 +364,41 @@ impl Rows {
             let allowed = !counts(task) || running < most;
             assert!(allowed, "{running} run, and {limit:?}: {task:?}");
         }
+    }
+
+    fn remove_worker(&mut self, id: WorkerId) {
+        self.workers.remove(&id);
+        self.introspections.retain(|_, run| run.worker != Some(id));
+        let kept = &self.introspections;
+        self.inventories.retain(|(run, _), _| kept.contains_key(run));
+        self.findings.retain(|run, _| kept.contains_key(run));
+    }
+
+    /// As the schema does where a run is written.
+    fn put_introspection(&mut self, run: Arc<Introspection>) {
+        let before = self.introspections.insert(run.id, run.clone());
+        assert_eq!(before.map_or(0, |before| before.revision) + 1, run.revision, "{run:?}");
+        assert_eq!(run.finished.is_some(), run.state.is_terminal(), "{run:?}");
+        assert!(run.state != introspection::State::Error || run.error.is_some(), "{run:?}");
+        assert!(run.worker.is_none_or(|worker| self.workers.contains_key(&worker)), "{run:?}");
+        let live = |other: &&Arc<Introspection>| !other.state.is_terminal() && other.worker == run.worker;
+        let of_worker = self.introspections.values().filter(live).count();
+        assert!(run.worker.is_none() || of_worker <= 1, "two runs of one worker: {run:?}");
+    }
+
+    /// As [`Loaded::introspections`] says.
+    fn kept_introspections(&self) -> Vec<Introspection> {
+        let newest = |run: &Introspection, wanted: fn(&Introspection) -> bool| {
+            let of_worker = |other: &&Arc<Introspection>| other.worker == run.worker && wanted(other);
+            self.introspections.values().rev().find(of_worker).is_some_and(|newest| newest.id == run.id)
+        };
+        let kept = |run: &&Arc<Introspection>| {
+            let some = newest(run, |_| true)
+                || newest(run, |run| run.has_raw)
+                || newest(run, |run| run.has_processed);
+            !run.state.is_terminal() || run.worker.is_some() && some
+        };
+        self.introspections.values().filter(kept).map(|run| Introspection::clone(run)).collect()
     }
 
     fn put_task(&mut self, task: Arc<Task>) {
@@ -352,6 +437,8 @@ impl Store for MemoryStore {
             requests: rows.requests.values().map(|request| Request::clone(request)).collect(),
             plugins: rows.plugins.values().map(|plugin| Plugin::clone(plugin)).collect(),
             plugin_versions: rows.versions.values().map(|version| PluginVersion::clone(version)).collect(),
+            introspections: rows.kept_introspections(),
+            rules: rows.rules.values().map(|rule| Rule::clone(rule)).collect(),
             limits: rows.limits.values().map(|limit| Limit::clone(limit)).collect(),
             mode: FarmMode::clone(&rows.mode),
             instances: rows.instances.clone(),
@@ -411,6 +498,45 @@ impl Store for MemoryStore {
         let rows = self.rows.lock();
         let task = rows.live.get(&id).or_else(|| rows.ended.get(&id)).map(|task| Task::clone(task));
         ready(Ok(task)).boxed()
+    }
+
+    fn introspections(
+        &self,
+        query: IntrospectionQuery,
+    ) -> BoxFuture<'static, Result<Vec<Introspection>, StoreError>> {
+        let rows = self.rows.lock();
+        let runs = rows.introspections.values().rev();
+        let runs = runs
+            .filter(|run| query.before.is_none_or(|before| run.id < before))
+            .filter(|run| query.worker.is_none_or(|worker| run.worker == Some(worker)))
+            .filter(|run| query.state.is_none_or(|state| run.state == state))
+            .take(query.limit)
+            .map(|run| Introspection::clone(run))
+            .collect();
+        ready(Ok(runs)).boxed()
+    }
+
+    fn introspection(
+        &self,
+        id: IntrospectionId,
+    ) -> BoxFuture<'static, Result<Option<Introspection>, StoreError>> {
+        let run = self.rows.lock().introspections.get(&id).map(|run| Introspection::clone(run));
+        ready(Ok(run)).boxed()
+    }
+
+    fn inventory(
+        &self,
+        id: IntrospectionId,
+        kind: Kind,
+    ) -> BoxFuture<'static, Result<Option<Arc<str>>, StoreError>> {
+        let rows = self.rows.lock();
+        let answer = rows.ready(self.life).map(|()| rows.inventories.get(&(id, kind)).cloned());
+        ready(answer).boxed()
+    }
+
+    fn findings(&self, id: IntrospectionId) -> BoxFuture<'static, Result<Option<Findings>, StoreError>> {
+        let found = self.rows.lock().findings.get(&id).map(|found| Findings::clone(found));
+        ready(Ok(found)).boxed()
     }
 
     fn events(&self, query: EventQuery) -> BoxFuture<'static, Result<Vec<Event>, StoreError>> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use grove_domain::id::WorkerId;
+use grove_domain::id::{TaskId, WorkerId};
 use grove_domain::plugin::Digest;
 use grove_domain::task::{StepKind, StepOutcome, TaskKind};
 use grove_domain::worker::{Access, Failure, FailureKind, Worker};
@@ -27,6 +27,7 @@ pub(super) async fn execute(tools: &Tools, start: &Start, cancel: &CancellationT
     let _log = watch.open_log();
     let mut work = Work {
         tools,
+        task: start.task.id,
         worker: &start.worker,
         version: start.task.spec.driver_version.as_ref(),
         watch: watch.clone(),
@@ -73,13 +74,14 @@ fn result_of(start: &Start, outcome: Result<Found, Failure>, plugin_died: bool) 
 }
 
 /// One task under way.
-struct Work<'a> {
-    tools: &'a Tools,
+pub(super) struct Work<'a> {
+    pub(super) tools: &'a Tools,
+    pub(super) task: TaskId,
     worker: &'a Worker,
     version: Option<&'a Digest>,
-    watch: std::sync::Arc<LiveTask>,
-    cancel: &'a CancellationToken,
-    ends: Instant,
+    pub(super) watch: std::sync::Arc<LiveTask>,
+    pub(super) cancel: &'a CancellationToken,
+    pub(super) ends: Instant,
     driver: Option<Box<dyn Driver>>,
 }
 
@@ -89,6 +91,9 @@ impl Work<'_> {
             TaskKind::Prepare => {
                 if start.task.spec.request.is_some() {
                     self.call(StepKind::Revoke, Call::Revoke).await?;
+                }
+                if let Some(run) = &start.run {
+                    self.introspect_first(run).await?;
                 }
                 let access = self.call_for_access(StepKind::Prepare, Call::Prepare).await?;
                 Ok(Found { access: Some(access), ..Found::default() })
@@ -103,6 +108,11 @@ impl Work<'_> {
             }
             TaskKind::Check | TaskKind::Recheck => self.check().await,
             TaskKind::Open => self.open(start).await,
+            TaskKind::Introspect => match &start.run {
+                Some(run) => self.introspect(run).await.map(|()| Found::default()),
+                None => Err(nonsense("introspect without a run")),
+            },
+            TaskKind::PowerOff => self.switch_off().await.map(|()| Found::default()),
         }
     }
 
@@ -166,10 +176,19 @@ impl Work<'_> {
         }
     }
 
-    async fn call(&mut self, step: StepKind, call: Call) -> Result<Reply, CallError> {
+    pub(super) async fn call(&mut self, step: StepKind, call: Call) -> Result<Reply, CallError> {
+        self.call_until(step, call, self.cancel.clone()).await
+    }
+
+    /// The same, to be ended by `cancel`.
+    pub(super) async fn call_until(
+        &mut self,
+        step: StepKind,
+        call: Call,
+        cancel: CancellationToken,
+    ) -> Result<Reply, CallError> {
         self.watch.own_step(step.clone(), StepOutcome::Success);
         let left = self.ends.saturating_duration_since(Instant::now());
-        let cancel = self.cancel.clone();
         if self.driver.is_none() {
             self.driver = Some(start_driver(self.tools, self.worker, self.version, self.watch.clone())?);
         }
@@ -180,7 +199,7 @@ impl Work<'_> {
     }
 
     /// A fresh instance leaves nothing half done. Its own failure only shows in the log: the task has failed already.
-    async fn clean_up(&mut self, before: StepOutcome) {
+    pub(super) async fn clean_up(&mut self, before: StepOutcome) {
         self.driver = None;
         self.watch.own_step(StepKind::CleanUp, before);
         let deadline = self.tools.settings.timeouts.cleanup;
@@ -194,7 +213,7 @@ impl Work<'_> {
     }
 }
 
-async fn until_cancelled<T>(
+pub(super) async fn until_cancelled<T>(
     cancel: &CancellationToken,
     ends: Instant,
     work: impl Future<Output = T>,
@@ -230,13 +249,13 @@ fn target_of(id: WorkerId, worker: &Worker) -> Target {
     }
 }
 
-fn environment(reason: String) -> CallError {
+pub(super) fn environment(reason: String) -> CallError {
     let failure = Failure { kind: FailureKind::Environment, reason };
     CallError::Failed { failure, plugin_died: false }
 }
 
 /// A reply of the wrong kind: an adapter's mistake, reported rather than trusted.
-fn nonsense(what: &str) -> CallError {
+pub(super) fn nonsense(what: &str) -> CallError {
     let reason = format!("{what}: the driver answered something else than was asked");
     let failure = Failure { kind: FailureKind::Plugin, reason };
     CallError::Failed { failure, plugin_died: false }

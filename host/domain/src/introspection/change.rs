@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::capability::Map;
 use crate::id::WorkerId;
+use crate::worker::Worker;
 
 /// One conclusion.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,4 +33,17 @@ pub struct View {
     pub groups: Vec<String>,
     /// What its board registered, under what its admin says.
     pub capabilities: Arc<Map>,
+}
+
+impl View {
+    /// Of this worker.
+    pub fn of(worker: &Worker) -> Self {
+        Self {
+            worker: worker.id,
+            driver: worker.registration.driver.clone(),
+            host: worker.host.clone(),
+            groups: worker.groups().to_vec(),
+            capabilities: worker.capabilities.without_introspected(worker.id).effective().clone(),
+        }
+    }
 }

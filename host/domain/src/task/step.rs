@@ -26,6 +26,14 @@ pub enum StepKind {
     Maintain,
     /// Leave nothing half done after a call that was cut off.
     CleanUp,
+    /// Read what the board is made of.
+    Introspect,
+    /// Wait until inspectors and rules have concluded from what was read.
+    Process,
+    /// Start the board anew, so that it sends what it is made of.
+    PowerCycle,
+    /// Switch the board off.
+    PowerOff,
     /// A step of the driver's own, by its name.
     Driver(String),
     /// Written by a newer version, in its words: only ever read from a store.
@@ -37,7 +45,7 @@ const DRIVER: &str = "driver:";
 
 impl StepKind {
     /// The core's own.
-    pub const CORE: [Self; 8] = [
+    pub const CORE: [Self; 12] = [
         Self::Check,
         Self::Revoke,
         Self::Prepare,
@@ -46,6 +54,10 @@ impl StepKind {
         Self::OpenTunnel,
         Self::Maintain,
         Self::CleanUp,
+        Self::Introspect,
+        Self::Process,
+        Self::PowerCycle,
+        Self::PowerOff,
     ];
 
     /// As stored.
@@ -59,6 +71,10 @@ impl StepKind {
             Self::OpenTunnel => "open_tunnel",
             Self::Maintain => "maintain",
             Self::CleanUp => "clean_up",
+            Self::Introspect => "introspect",
+            Self::Process => "process",
+            Self::PowerCycle => "power_cycle",
+            Self::PowerOff => "power_off",
             Self::Driver(name) => return Cow::Owned(format!("{DRIVER}{name}")),
             Self::Unknown(raw) => raw,
         })
@@ -90,6 +106,10 @@ impl fmt::Display for StepKind {
             Self::OpenTunnel => "open tunnel",
             Self::Maintain => "put in maintenance",
             Self::CleanUp => "clean up",
+            Self::Introspect => "read the inventory",
+            Self::Process => "process the inventory",
+            Self::PowerCycle => "power cycle",
+            Self::PowerOff => "power off",
             Self::Driver(name) | Self::Unknown(name) => name,
             kind => return f.write_str(&kind.text()),
         })

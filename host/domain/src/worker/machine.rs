@@ -42,6 +42,15 @@ pub enum Event {
     Released,
     /// It is time to look whether it is well (IDLE) or has recovered (FAILED).
     CheckDue,
+    /// Somebody wants to know what the board is made of.
+    Introspect,
+    /// Its introspection was aborted: the board is to be switched off.
+    PowerOff,
+    /// Nobody needs what the live task does for an introspection.
+    Dismiss {
+        /// Why.
+        why: &'static str,
+    },
     /// A task ended.
     TaskEnded {
         /// Which.
@@ -156,6 +165,12 @@ pub enum Refusal {
     /// No check is due in this state, or a task is live.
     #[error("no check is due")]
     NoCheckDue,
+    /// Only a worker in MAINTENANCE is introspected.
+    #[error("the worker is not in maintenance")]
+    NotInMaintenance,
+    /// No task is live that works for an introspection alone.
+    #[error("no task works for an introspection")]
+    NothingToDismiss,
     /// The result of a task that no longer counts.
     #[error("the task was superseded")]
     Stale,
@@ -242,6 +257,18 @@ pub fn step(worker: &Worker, event: Event, context: Context<'_>) -> Result<Trans
             (State::Failed, None) if !worker.recovery.quarantined => next.start_task(TaskKind::Recheck),
             _ => return Err(Refusal::NoCheckDue),
         },
+        Event::Introspect => match worker.state {
+            State::Maintenance => next.start_task(TaskKind::Introspect),
+            _ => return Err(Refusal::NotInMaintenance),
+        },
+        Event::PowerOff => match worker.state {
+            State::Maintenance => next.start_task(TaskKind::PowerOff),
+            _ => return Err(Refusal::NotInMaintenance),
+        },
+        Event::Dismiss { why } => match worker.task {
+            Some((_, TaskKind::Introspect | TaskKind::PowerOff)) => next.drop_task(why),
+            _ => return Err(Refusal::NothingToDismiss),
+        },
         Event::TaskEnded { task, generation, outcome } => match worker.task {
             Some((live, kind)) if live == task && worker.generation == generation => {
                 next.worker.task = None;
@@ -313,18 +340,21 @@ impl Next<'_> {
                 }
                 self.worker.recovery = Recovery::default();
             }
-            TaskKind::Check => {}
             TaskKind::Recheck => self.start(State::Prepare, TaskKind::Prepare),
+            // What came of an introspection is the run's.
+            TaskKind::Check | TaskKind::Introspect | TaskKind::PowerOff => {}
         }
     }
 
     fn task_failed(&mut self, kind: TaskKind, failure: Failure) {
-        if kind == TaskKind::Recheck {
-            self.worker.recovery.attempts = self.worker.recovery.attempts.saturating_add(1);
-            self.worker.recovery.recheck_at = self.next_recheck(failure.kind);
-            self.worker.reason = Some(failure.reason);
-        } else {
-            self.fail(failure);
+        match kind {
+            TaskKind::Recheck => {
+                self.worker.recovery.attempts = self.worker.recovery.attempts.saturating_add(1);
+                self.worker.recovery.recheck_at = self.next_recheck(failure.kind);
+                self.worker.reason = Some(failure.reason);
+            }
+            TaskKind::Introspect | TaskKind::PowerOff => {}
+            TaskKind::Prepare | TaskKind::Maintain | TaskKind::Open | TaskKind::Check => self.fail(failure),
         }
     }
 
@@ -372,7 +402,11 @@ impl Next<'_> {
         let Some((_, kind)) = self.worker.task.take() else { return };
         match kind {
             // What the state itself calls for is begun again; a mere look comes back by its own due time.
-            TaskKind::Prepare | TaskKind::Maintain | TaskKind::Open => self.start_task(kind),
+            TaskKind::Prepare
+            | TaskKind::Maintain
+            | TaskKind::Open
+            | TaskKind::Introspect
+            | TaskKind::PowerOff => self.start_task(kind),
             TaskKind::Check | TaskKind::Recheck => {}
         }
     }

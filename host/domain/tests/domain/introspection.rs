@@ -2,7 +2,8 @@
 
 use grove_domain::id::{IntrospectionId, Uuid, WorkerId};
 use grove_domain::introspection::{
-    Effect, Ending, Event, Introspection, Refusal, Rules, State, Transition, Way, next,
+    Effect, Ending, Event, Introspection, Kind, NotAdmitted, Refusal, Rules, State, TokenDigest, Transition,
+    Way, next,
 };
 use grove_domain::moment::SignedDuration;
 use proptest::prelude::*;
@@ -184,7 +185,34 @@ fn an_unknown_board_becomes_a_worker_before_it_is_processed() {
 }
 
 #[test]
+fn a_board_is_admitted_once_and_with_the_token_of_its_run() {
+    let (right, wrong) = (TokenDigest([1; 32]), TokenDigest([2; 32]));
+    for state in State::ALL {
+        let pushed = Introspection { token: Some(right), has_raw: false, way: Way::Push, ..run(state) };
+        let expected = match state {
+            State::Waiting => Ok(()),
+            State::Starting => Err(NotAdmitted::Early),
+            State::Error => Err(NotAdmitted::Late("it broke".to_owned())),
+            State::Aborting => Err(NotAdmitted::Late("aborted by user:ann".to_owned())),
+            _ => Err(NotAdmitted::Late(String::new())),
+        };
+        assert_eq!(pushed.admit(right), expected, "{state:?}");
+        assert_eq!(pushed.admit(wrong), Err(NotAdmitted::WrongToken), "{state:?}");
+        let used = Introspection { has_raw: true, ..pushed.clone() };
+        assert_eq!(used.admit(right), Err(NotAdmitted::Used), "{state:?}");
+        for way in [Way::Pull, Way::Enrol] {
+            assert_eq!(Introspection { way, ..pushed.clone() }.admit(right), Err(NotAdmitted::WrongToken));
+        }
+        let none = Introspection { token: None, ..pushed };
+        assert_eq!(none.admit(right), Err(NotAdmitted::WrongToken), "{state:?}");
+    }
+}
+
+#[test]
 fn names_lead_back() {
+    for kind in Kind::ALL {
+        assert_eq!(Kind::from_name(kind.name()), Some(kind));
+    }
     for state in State::ALL {
         assert_eq!(State::from_name(state.name()), Some(state));
     }

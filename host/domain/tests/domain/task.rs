@@ -1,7 +1,8 @@
 //! Tasks: reports move them forward, or change nothing.
 
-use grove_domain::id::{InstanceId, RequestId, Uuid};
+use grove_domain::id::{InstanceId, IntrospectionId, RequestId, Uuid};
 use grove_domain::instance::Instance;
+use grove_domain::introspection::{self, Introspection, Way};
 use grove_domain::limit::{Limit, Scope};
 use grove_domain::moment::SignedDuration;
 use grove_domain::task::{
@@ -24,6 +25,7 @@ fn spec(kind: TaskKind, request: Option<u64>) -> TaskSpec {
         worker: worker_id(1),
         generation: 7,
         request: request.map(RequestId),
+        introspection: None,
         driver: "ssh".to_owned(),
         host: None,
         driver_version: None,
@@ -144,7 +146,7 @@ fn steps_follow_the_plan_and_the_driver() {
     assert_eq!(names(&status), all);
 
     // A step that is left out is skipped.
-    let plan = spec(TaskKind::Open, Some(1)).plan(true, true);
+    let plan = spec(TaskKind::Open, Some(1)).plan(true, true, None);
     let begun = Report::Begun { at: at(1), deadline: at(2), instance: instance(1), plan };
     let mut status = TaskStatus::waiting().report(begun).unwrap();
     assert!(status.advance(step(StepKind::Authorize, 2)));
@@ -161,16 +163,38 @@ fn plans_by_kind() {
         (TaskKind::Maintain, Some(1), false, false, vec![Revoke, Maintain]),
         (TaskKind::Check, None, false, false, vec![Check]),
         (TaskKind::Recheck, None, false, false, vec![Check]),
+        (TaskKind::PowerOff, None, false, false, vec![StepKind::PowerOff]),
         (TaskKind::Open, Some(1), false, false, vec![Authorize, OpenTunnel]),
         (TaskKind::Open, Some(1), true, true, vec![Check, TakeKey, Authorize, OpenTunnel]),
     ] {
         let spec = spec(kind, request);
-        assert_eq!(spec.plan(check, key), plan, "{kind:?}");
-        let winds_down = kind == TaskKind::Maintain || (kind == TaskKind::Prepare && request.is_some());
+        assert_eq!(spec.plan(check, key, None), plan, "{kind:?}");
+        let winds_down = matches!(kind, TaskKind::Maintain | TaskKind::PowerOff)
+            || (kind == TaskKind::Prepare && request.is_some());
         assert_eq!(spec.winds_down(), winds_down, "{kind:?}");
     }
     let classes = TaskKind::ALL.map(TaskKind::class);
-    assert_eq!(classes, [1, 2, 0, 3, 3]);
+    assert_eq!(classes, [1, 2, 0, 3, 3, 2, 2]);
+}
+
+#[test]
+fn plans_for_an_introspection_by_where_it_is() {
+    use StepKind::{Introspect, PowerCycle, Prepare, Process, Revoke};
+    let id = IntrospectionId(Uuid::from_u128(1));
+    let plan = |kind, way, state| {
+        let run = Introspection { state, ..Introspection::start(id, worker_id(1), way, None, at(0)) };
+        spec(kind, Some(1)).plan(true, true, Some(&run))
+    };
+    for state in introspection::State::ALL {
+        let expects = matches!(state, introspection::State::Starting | introspection::State::Waiting);
+        let works = expects || state == introspection::State::Processing;
+        let read = if expects { vec![Introspect, Process] } else { vec![Process] };
+        assert_eq!(plan(TaskKind::Introspect, Way::Pull, state), read, "{state:?}");
+        assert_eq!(plan(TaskKind::Introspect, Way::Push, state), [PowerCycle], "{state:?}");
+        let first = [vec![Revoke], if works { read } else { vec![] }, vec![Prepare]].concat();
+        assert_eq!(plan(TaskKind::Prepare, Way::Pull, state), first, "{state:?}");
+        assert_eq!(plan(TaskKind::PowerOff, Way::Pull, state), [StepKind::PowerOff], "{state:?}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use grove_domain::capability::{Capabilities, UUID_KEY};
 use grove_domain::event::Subject;
 use grove_domain::group::OwnerGroups;
-use grove_domain::id::{RequestId, TaskId, WorkerId};
+use grove_domain::id::{IntrospectionId, RequestId, RuleId, TaskId, WorkerId};
 use grove_domain::moment::{Moment, SignedDuration, Timestamp, after, one_month_after};
 use grove_domain::task::{Phase, StepOutcome, TaskKind};
 use proptest::prelude::*;
@@ -92,6 +92,8 @@ proptest! {
             Subject::Worker(worker),
             Subject::Request(RequestId(request)),
             Subject::Task(task),
+            Subject::Introspection(IntrospectionId(task.0)),
+            Subject::Rule(RuleId(task.0)),
             Subject::Plugin(name),
             Subject::Farm,
         ];
@@ -101,7 +103,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_no_subject_is_refused(text in "(worker|request|task|rack)/[x-z]{0,4}|[a-e]{0,5}") {
+    fn what_is_no_subject_is_refused(text in "(worker|request|task|introspection|rule|rack)/[x-z]{0,4}|[a-e]{0,5}") {
         prop_assert!(text.parse::<Subject>().is_err());
     }
 }

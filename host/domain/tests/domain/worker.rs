@@ -31,9 +31,11 @@ pub(crate) enum At {
     FailedRechecked,
     /// FAILED until somebody does something about it.
     Quarantined,
+    /// MAINTENANCE while an introspection reads the board.
+    Introspected,
 }
 
-pub(crate) const EVERYWHERE: [At; 10] = [
+pub(crate) const EVERYWHERE: [At; 11] = [
     At::Maintenance,
     At::Prepare,
     At::Idle,
@@ -44,6 +46,7 @@ pub(crate) const EVERYWHERE: [At; 10] = [
     At::Failed,
     At::FailedRechecked,
     At::Quarantined,
+    At::Introspected,
 ];
 
 impl At {
@@ -58,6 +61,7 @@ impl At {
         let failed = Recovery { relapses: 2, attempts: 1, recheck_at: Some(at(90)), quarantined: false };
         (worker.state, worker.task) = match self {
             Self::Maintenance => (State::Maintenance, None),
+            Self::Introspected => (State::Maintenance, task(TaskKind::Introspect)),
             Self::Prepare => (State::Prepare, task(TaskKind::Prepare)),
             Self::Idle => (State::Idle, None),
             Self::IdleChecked => (State::Idle, task(TaskKind::Check)),
@@ -129,6 +133,9 @@ pub(crate) fn events() -> Vec<(&'static str, Event)> {
         ("matched", Event::Matched { request: RequestId(6) }),
         ("released", Event::Released),
         ("check due", Event::CheckDue),
+        ("introspect", Event::Introspect),
+        ("power off", Event::PowerOff),
+        ("dismiss", Event::Dismiss { why: "the introspection is over" }),
         ("task done", done(None)),
         ("task done, board well", done(Some(health(true)))),
         ("task done, board unwell", done(Some(health(false)))),
@@ -153,32 +160,35 @@ pub(crate) fn stepped(worker: &Worker, event: Event) -> Result<Transition, Refus
 /// IDLE; MAINTENANCE is left alone unless a rerun is asked for; a job is interrupted only when that is asked for; a
 /// quarantined worker is not revived by registering as before; removal may be forced; tasks are fenced.
 const NEXT_STATES: &str = "
-                                   | maint prep  idle  idle+c reserv open  busy  fail  fail+r quar
-register, the same                 | =     =     =     =      =      =     =     PREP  PREP   =
-register, changed                  | BUSY  BUSY  BUSY  BUSY   BUSY   BUSY  BUSY  BUSY  BUSY   BUSY
-report failure                     | x     FAIL  FAIL  FAIL   FAIL   FAIL  x     FAIL  FAIL   FAIL
-want idle                          | PREP  =     =     =      x      x     x     x     x      x
-want idle, force                   | PREP  =     =     =      x      x     x     PREP  PREP   PREP
-want maintenance                   | =     BUSY  BUSY  BUSY   x      x     =     BUSY  BUSY   BUSY
-want maintenance, rerun            | BUSY  BUSY  BUSY  BUSY   x      x     BUSY  BUSY  BUSY   BUSY
-want maintenance, interrupt        | =     BUSY  BUSY  BUSY   BUSY   BUSY  =     BUSY  BUSY   BUSY
-want maintenance, rerun, interrupt | BUSY  BUSY  BUSY  BUSY   BUSY   BUSY  BUSY  BUSY  BUSY   BUSY
-deregister                         | -     x     x     x      x      x     x     -     -      -
-deregister, force                  | -     -     x     x      x      x     -     -     -      -
-matched                            | x     x     RUN   RUN    x      x     x     x     x      x
-released                           | x     x     x     x      PREP   PREP  x     x     x      x
-check due                          | x     x     IDLE  x      x      x     x     FAIL  x      x
-task done                          | x     IDLE  x     IDLE   RUN    x     MAINT x     PREP   x
-task done, board well              | x     IDLE  x     IDLE   RUN    x     MAINT x     PREP   x
-task done, board unwell            | x     FAIL  x     FAIL   FAIL   x     FAIL  x     FAIL   x
-task failed: device                | x     FAIL  x     FAIL   FAIL   x     FAIL  x     FAIL   x
-task failed: config                | x     FAIL  x     FAIL   FAIL   x     FAIL  x     FAIL   x
-task failed: environment           | x     FAIL  x     FAIL   FAIL   x     FAIL  x     FAIL   x
-task failed: unsupported           | x     FAIL  x     FAIL   FAIL   x     FAIL  x     FAIL   x
-task failed: plugin                | x     FAIL  x     FAIL   FAIL   x     FAIL  x     FAIL   x
-another task ended                 | x     x     x     x      x      x     x     x     x      x
-task of another generation ended   | x     x     x     x      x      x     x     x     x      x
-restarted                          | =     PREP  =     IDLE   RUN    =     BUSY  =     FAIL   =
+                                   | maint prep  idle  idle+c reserv open  busy  fail  fail+r quar   intro
+register, the same                 | =     =     =     =      =      =     =     PREP  PREP   =      =
+register, changed                  | BUSY  BUSY  BUSY  BUSY   BUSY   BUSY  BUSY  BUSY  BUSY   BUSY   BUSY
+report failure                     | x     FAIL  FAIL  FAIL   FAIL   FAIL  x     FAIL  FAIL   FAIL   x
+want idle                          | PREP  =     =     =      x      x     x     x     x      x      PREP
+want idle, force                   | PREP  =     =     =      x      x     x     PREP  PREP   PREP   PREP
+want maintenance                   | =     BUSY  BUSY  BUSY   x      x     =     BUSY  BUSY   BUSY   =
+want maintenance, rerun            | BUSY  BUSY  BUSY  BUSY   x      x     BUSY  BUSY  BUSY   BUSY   BUSY
+want maintenance, interrupt        | =     BUSY  BUSY  BUSY   BUSY   BUSY  =     BUSY  BUSY   BUSY   =
+want maintenance, rerun, interrupt | BUSY  BUSY  BUSY  BUSY   BUSY   BUSY  BUSY  BUSY  BUSY   BUSY   BUSY
+deregister                         | -     x     x     x      x      x     x     -     -      -      -
+deregister, force                  | -     -     x     x      x      x     -     -     -      -      -
+matched                            | x     x     RUN   RUN    x      x     x     x     x      x      x
+released                           | x     x     x     x      PREP   PREP  x     x     x      x      x
+check due                          | x     x     IDLE  x      x      x     x     FAIL  x      x      x
+introspect                         | MAINT x     x     x      x      x     x     x     x      x      MAINT
+power off                          | MAINT x     x     x      x      x     x     x     x      x      MAINT
+dismiss                            | x     x     x     x      x      x     x     x     x      x      MAINT
+task done                          | x     IDLE  x     IDLE   RUN    x     MAINT x     PREP   x      MAINT
+task done, board well              | x     IDLE  x     IDLE   RUN    x     MAINT x     PREP   x      MAINT
+task done, board unwell            | x     FAIL  x     FAIL   FAIL   x     FAIL  x     FAIL   x      MAINT
+task failed: device                | x     FAIL  x     FAIL   FAIL   x     FAIL  x     FAIL   x      MAINT
+task failed: config                | x     FAIL  x     FAIL   FAIL   x     FAIL  x     FAIL   x      MAINT
+task failed: environment           | x     FAIL  x     FAIL   FAIL   x     FAIL  x     FAIL   x      MAINT
+task failed: unsupported           | x     FAIL  x     FAIL   FAIL   x     FAIL  x     FAIL   x      MAINT
+task failed: plugin                | x     FAIL  x     FAIL   FAIL   x     FAIL  x     FAIL   x      MAINT
+another task ended                 | x     x     x     x      x      x     x     x     x      x      x
+task of another generation ended   | x     x     x     x      x      x     x     x     x      x      x
+restarted                          | =     PREP  =     IDLE   RUN    =     BUSY  =     FAIL   =      MAINT
 ";
 
 fn short(state: State) -> &'static str {
@@ -401,4 +411,36 @@ fn a_pin_is_an_edit_and_goes_with_the_driver() {
     assert_eq!(stepped(&after, Event::Register(other)).unwrap().worker.driver_version, None);
     let unpinned = after.edited(Edit { driver_version: Some(None), ..Edit::default() });
     assert_eq!((unpinned.driver_version, unpinned.revision), (None, 11));
+}
+
+#[test]
+fn what_an_introspection_found_replaces_what_was_found_before_and_nothing_else() {
+    use grove_domain::capability::Map;
+    use grove_domain::introspection::View;
+    let map = |pairs: &[(&str, &str)]| -> Map {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    for place in EVERYWHERE {
+        let before = place.worker();
+        let first = before.introspected(map(&[("board", "y"), ("uart", "4")]));
+        assert_eq!(first.capabilities.effective()["uart"], "4");
+        assert_eq!(first.capabilities.effective()["board"], "y", "over what the board registered");
+        assert_eq!(first.revision, before.revision + 1);
+        let second = first.introspected(map(&[("usb", "2")]));
+        assert!(!second.capabilities.effective().contains_key("uart"));
+        assert_eq!(second.capabilities.effective()["board"], "x");
+        assert_eq!(second.introspected(map(&[("usb", "2")])), second, "the same changes nothing");
+        let rest =
+            Worker { capabilities: before.capabilities.clone(), revision: before.revision, ..second.clone() };
+        assert_eq!(rest, before, "no state, no generation, no task");
+        assert_eq!(
+            View::of(&second),
+            View::of(&before),
+            "what inspectors see is what it would be without any"
+        );
+        assert!(!View::of(&second).capabilities.contains_key("usb"));
+        // Registering as before is no change.
+        let again = stepped(&second, Event::Register(registration(&[("board", "x")])));
+        assert_eq!(again.unwrap().worker.capabilities, second.capabilities);
+    }
 }

@@ -47,7 +47,7 @@ fn check(worker: &Worker) {
     let opened = worker.occupation.is_some_and(|occupation| occupation.opened);
     let kind = worker.task.map(|(_, kind)| kind);
     let expected: &[Option<TaskKind>] = match worker.state {
-        State::Maintenance => &[None],
+        State::Maintenance => &[None, Some(TaskKind::Introspect), Some(TaskKind::PowerOff)],
         State::Prepare => &[Some(TaskKind::Prepare)],
         State::Idle => &[None, Some(TaskKind::Check)],
         State::Running if opened => &[None],

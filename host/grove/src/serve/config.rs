@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use grove_access::secrets::Secrets;
 use grove_control::Settings;
-use grove_control::settings::{Caps, Life, Retention, Timeouts};
+use grove_control::settings::{Caps, Introspections, Life, Retention, Timeouts};
 use grove_domain::group::{Owner, OwnerGroups};
 use grove_domain::moment::SignedDuration;
 use grove_domain::plugin;
@@ -405,7 +405,9 @@ impl Config {
                 open: self.timeouts.open.duration(),
                 check: self.timeouts.check.duration(),
                 cleanup: self.timeouts.cleanup.duration(),
+                ..Timeouts::default()
             },
+            introspection: Introspections::default(),
             caps: Caps {
                 workers: self.limits.workers,
                 live_requests: self.limits.requests,

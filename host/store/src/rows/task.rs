@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use grove_domain::id::{InstanceId, RequestId, TaskId, WorkerId};
+use grove_domain::id::{InstanceId, IntrospectionId, RequestId, TaskId, WorkerId};
 use grove_domain::moment::SignedDuration;
 use grove_domain::task::{
     LogLevel, LogLine, LogTail, Phase, Step, StepKind, StepOutcome, Task, TaskKind, TaskSpec, TaskStatus,
@@ -24,6 +24,7 @@ const FIXED: &[&str] = &[
     "worker",
     "generation",
     "request",
+    "introspection",
     "driver",
     "host",
     "driver_version",
@@ -58,6 +59,7 @@ pub(crate) fn put_task(row: &mut Binder<'_, '_>, task: &Task) -> rusqlite::Resul
     row.put(Id::from(spec.worker))?;
     row.put(Count(spec.generation))?;
     row.put(spec.request.map(|id| Count(id.0)))?;
+    row.put(spec.introspection.map(Id::from))?;
     row.put(&spec.driver)?;
     row.put(&spec.host)?;
     row.put(spec.driver_version.map(Sha))?;
@@ -87,6 +89,7 @@ pub(crate) fn task(row: &Row<'_>) -> Result<Task, StoreError> {
         worker: WorkerId(cells.take::<Id>()?.0),
         generation: cells.take::<Count>()?.0,
         request: cells.take::<Option<Count>>()?.map(|id| RequestId(id.0)),
+        introspection: cells.take::<Option<Id>>()?.map(|id| IntrospectionId(id.0)),
         driver: cells.take()?,
         host: cells.take()?,
         driver_version: cells.take::<Option<Sha>>()?.map(|sha| sha.0),

@@ -7,7 +7,10 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::tables::{Table, quoted};
 use super::{FARM, ImportError};
 use crate::error::StoreError;
-use crate::rows::{self, PLUGINS, REQUESTS, SELECT_LIMITS, SELECT_MODE, SELECT_VERSIONS, TASKS, WORKERS};
+use crate::rows::{
+    self, FINDINGS, INTROSPECTIONS, PLUGINS, REQUESTS, SELECT_LIMITS, SELECT_MODE, SELECT_RULES,
+    SELECT_VERSIONS, TASKS, WORKERS,
+};
 
 /// Every reference leads somewhere; else the line of the row is told from which one does not.
 pub(super) fn references(
@@ -57,6 +60,11 @@ pub(super) fn sound(connection: &Connection, first_lines: &BTreeMap<String, u64>
     understood(connection, line("limits"), SELECT_LIMITS, rows::limit)?;
     understood(connection, line("plugins"), &by(PLUGINS.select(), "name"), rows::plugin)?;
     understood(connection, line("plugin_versions"), SELECT_VERSIONS, rows::version)?;
+    understood(connection, line("introspections"), &by(INTROSPECTIONS.select(), "id"), rows::introspection)?;
+    // Of these only some are read here: their lines are not counted.
+    let findings = format!("SELECT data FROM inventories WHERE kind = '{FINDINGS}' ORDER BY introspection");
+    understood(connection, None, &findings, rows::findings)?;
+    understood(connection, line("rules"), &by(SELECT_RULES, "id"), rows::rule)?;
     understood(connection, line("events"), "SELECT * FROM events ORDER BY seq", rows::event)
 }
 

@@ -6,12 +6,14 @@
 //! - a request with a running job has failed, and the key of the job is gone; one that was only reserved waits again, in
 //!   its old place;
 //! - a worker that was held, had a task, or was on its way (PREPARE, RUNNING, BUSY) is in MAINTENANCE, its admin's; one
-//!   that was FAILED stays so, and is re-checked. Both with the reason.
+//!   that was FAILED stays so, and is re-checked. Both with the reason;
+//! - an introspection that had not ended is in ERROR: `imported`.
 //!
 //! Everything else is as it was: an idle worker is idle, a waiting request waits.
 
 use std::sync::Arc;
 
+use grove_domain::introspection::{self, Introspection};
 use grove_domain::moment::Timestamp;
 use grove_domain::request::{self, Job, JobAccess, Request};
 use grove_domain::task::{End, Report};
@@ -19,7 +21,10 @@ use grove_domain::worker::{self, Worker};
 use rusqlite::Connection;
 
 use crate::error::StoreError;
-use crate::rows::{self, Binder, REQUESTS, TASKS, Table, WORKERS, put_request, put_task, put_worker};
+use crate::rows::{
+    self, Binder, INTROSPECTIONS, REQUESTS, TASKS, Table, WORKERS, put_introspection, put_request, put_task,
+    put_worker,
+};
 use crate::writer::all;
 
 /// Why it ended.
@@ -36,6 +41,8 @@ pub struct Settled {
     pub requests: u64,
     /// Workers that were at something.
     pub workers: u64,
+    /// Introspections that had not ended.
+    pub introspections: u64,
 }
 
 pub(super) fn settle(connection: &mut Connection, now: Timestamp) -> Result<Settled, StoreError> {
@@ -62,6 +69,11 @@ pub(super) fn settle(connection: &mut Connection, now: Timestamp) -> Result<Sett
     for worker in all(&transaction, &at_something, rows::worker)? {
         update(&transaction, &WORKERS, |row| put_worker(row, &at_rest(worker, now)))?;
         settled.workers += 1;
+    }
+    let under_way = format!("{} WHERE finished IS NULL", INTROSPECTIONS.select());
+    for run in all(&transaction, &under_way, rows::introspection)? {
+        update(&transaction, &INTROSPECTIONS, |row| put_introspection(row, &cut_off(run, now)))?;
+        settled.introspections += 1;
     }
     transaction.commit()?;
     Ok(settled)
@@ -92,6 +104,18 @@ fn let_go(mut request: Request, now: Timestamp) -> Request {
         request.job = Some(Arc::new(Job { ended: Some(now), access: Arc::new(access), ..Job::clone(&job) }));
     }
     request
+}
+
+fn cut_off(run: Introspection, now: Timestamp) -> Introspection {
+    Introspection {
+        state: introspection::State::Error,
+        since: now,
+        finished: Some(now),
+        error: Some(IMPORTED.to_owned()),
+        ending: None,
+        revision: run.revision + 1,
+        ..run
+    }
 }
 
 fn at_rest(mut worker: Worker, now: Timestamp) -> Worker {

@@ -31,8 +31,13 @@ impl Replacement {
     pub(crate) fn new(staged: &Staged, actor: &str, now: Timestamp) -> Self {
         let (header, settled) = (staged.header(), staged.settled());
         let note = format!(
-            "made {} by Grove {}; {} tasks, {} requests and {} workers were at something",
-            header.created, header.version, settled.tasks, settled.requests, settled.workers
+            "made {} by Grove {}; {} tasks, {} requests, {} workers and {} introspections were at something",
+            header.created,
+            header.version,
+            settled.tasks,
+            settled.requests,
+            settled.workers,
+            settled.introspections
         );
         let event = Event {
             seq: 0,

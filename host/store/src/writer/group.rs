@@ -8,8 +8,9 @@ use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension};
 use super::{Last, Writer};
 use crate::error::{CommitError, StoreError};
 use crate::rows::{
-    Binder, Count, INSERT_EVENT, INSERT_VERSION, Id, PLUGINS, REQUESTS, Sha, TASKS, Table, WORKERS,
-    put_event, put_instance, put_limit, put_mode, put_plugin, put_request, put_task, put_version, put_worker,
+    Binder, Count, INSERT_EVENT, INSERT_RULE, INSERT_VERSION, INTROSPECTIONS, Id, PLUGINS, PUT_INVENTORY,
+    REQUESTS, Sha, TASKS, Table, WORKERS, put_event, put_findings, put_instance, put_introspection,
+    put_inventory, put_limit, put_mode, put_plugin, put_request, put_rule, put_task, put_version, put_worker,
 };
 
 /// Why nothing of a group is stored.
@@ -64,23 +65,29 @@ fn run(connection: &Connection, sql: &str) -> rusqlite::Result<usize> {
     connection.prepare_cached(sql)?.execute([])
 }
 
-/// A commit is refused where a request holds a worker that does not hold it, or a plugin uses what is not installed:
-/// finds out which.
+/// A commit is refused where a request holds a worker that does not hold it, a plugin uses what is not installed, or a run
+/// is of a worker that is not there: finds out which.
 fn not_committed(connection: &Connection, error: rusqlite::Error) -> CommitError {
     if error.sqlite_error_code() != Some(ErrorCode::ConstraintViolation) {
         return StoreError::from(error).into();
     }
     let first =
         |sql: &str| connection.query_row(sql, [], |row| row.get::<_, String>(0)).optional().ok().flatten();
-    for (table, name, rule) in [
-        ("requests", "rowid", "held_worker_holds_request"),
-        ("plugins", "name", "used_version_is_installed"),
-        ("plugin_versions", "name", "version_has_plugin"),
+    for (table, what, name, rule) in [
+        ("requests", "request", "rowid", "held_worker_holds_request"),
+        ("plugins", "plugin", "name", "used_version_is_installed"),
+        ("plugin_versions", "plugin", "name", "version_has_plugin"),
+        ("introspections", "introspection", "hex(id)", "introspected_worker_is_there"),
+        (
+            "inventories",
+            "the inventory of introspection",
+            "hex(introspection)",
+            "inventory_has_introspection",
+        ),
     ] {
         let wrong = format!("SELECT rowid FROM pragma_foreign_key_check('{table}') LIMIT 1");
         let named = format!("SELECT CAST({name} AS TEXT) FROM {table} WHERE rowid = ({wrong})");
         if let Some(name) = first(&named) {
-            let what = if table == "requests" { "request" } else { "plugin" };
             return CommitError::Forbidden { what: format!("{what} {name}"), rule: rule.to_owned() };
         }
     }
@@ -93,6 +100,9 @@ struct Group<'c> {
     requests: Rows<'c>,
     tasks: Rows<'c>,
     plugins: Rows<'c>,
+    introspections: Rows<'c>,
+    inventories: Ready<'c>,
+    rules: Ready<'c>,
     versions: Ready<'c>,
     events: Ready<'c>,
     connection: &'c Connection,
@@ -158,6 +168,9 @@ impl<'c> Group<'c> {
             requests: Rows::new(connection, &REQUESTS),
             tasks: Rows::new(connection, &TASKS),
             plugins: Rows::new(connection, &PLUGINS),
+            introspections: Rows::new(connection, &INTROSPECTIONS),
+            inventories: Ready::new(PUT_INVENTORY),
+            rules: Ready::new(INSERT_RULE),
             versions: Ready::new(INSERT_VERSION),
             events: Ready::new(INSERT_EVENT),
             connection,
@@ -222,6 +235,28 @@ impl<'c> Group<'c> {
                     .prepare_cached(sql)
                     .and_then(|mut delete| delete.execute(rusqlite::params![name, Sha(*digest)]));
                 one_row(removed, || format!("the removal of version {} of plugin {name}", digest.short()))
+            }
+            Change::PutIntrospection(run) => {
+                let what = || format!("introspection {} at revision {}", run.id, run.revision);
+                self.introspections.put(run.revision, |row| put_introspection(row, run), what)
+            }
+            Change::PutInventory(run, kind, inventory) => {
+                let bind = |row: &mut Binder<'_, 'c>| put_inventory(row, *run, *kind, inventory);
+                let written = self.inventories.write(self.connection, bind);
+                one_row(written, || format!("the {} inventory of introspection {run}", kind.name()))
+            }
+            Change::PutFindings(run, findings) => {
+                let written =
+                    self.inventories.write(self.connection, |row| put_findings(row, *run, findings));
+                one_row(written, || format!("the findings of introspection {run}"))
+            }
+            Change::PutRule(rule) => {
+                let written = self.rules.write(self.connection, |row| put_rule(row, rule));
+                one_row(written, || format!("rule {}", rule.id))
+            }
+            Change::RemoveRule(id) => {
+                let removed = self.remove("DELETE FROM rules WHERE id = ?", Id::from(*id));
+                one_row(removed, || format!("the removal of rule {id}"))
             }
             Change::PutLimit(limit) => {
                 let what = || format!("the limit of {} at revision {}", limit.scope, limit.revision);

@@ -14,6 +14,9 @@ pub struct Retention {
     pub events_before: Option<Timestamp>,
     /// Tasks that ended before this.
     pub tasks_before: Option<Timestamp>,
+    /// Runs of introspection that ended before this. Of each worker the newest, the newest with an inventory, and the newest
+    /// with a processed one stay all the same.
+    pub introspections_before: Option<Timestamp>,
     /// Most rows to remove of each, so that no commit waits long.
     pub limit: u32,
 }
@@ -25,6 +28,8 @@ pub struct Pruned {
     pub events: u64,
     /// Tasks.
     pub tasks: u64,
+    /// Runs of introspection.
+    pub introspections: u64,
 }
 
 impl Writer {
@@ -40,6 +45,9 @@ impl Writer {
         }
         if let Some(before) = retention.tasks_before {
             pruned.tasks = tasks(&transaction, before, retention.limit)?;
+        }
+        if let Some(before) = retention.introspections_before {
+            pruned.introspections = introspections(&transaction, before, retention.limit)?;
         }
         self.last.keep(&transaction)?;
         transaction.commit()?;
@@ -67,4 +75,26 @@ fn tasks(connection: &Connection, before: Timestamp, limit: u32) -> Result<u64, 
     let sql = "DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE ended < ? ORDER BY ended LIMIT ?)";
     let removed = connection.prepare_cached(sql)?.execute(params![At(before), limit])?;
     Ok(removed.try_into().unwrap_or(u64::MAX))
+}
+
+/// Runs of boards that did not become workers: so many are kept, whatever their age.
+const REFUSED_BOARDS: u32 = 1000;
+
+fn introspections(connection: &Connection, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+    let later = |what: &str| {
+        format!(
+            "EXISTS (SELECT 1 FROM introspections AS later WHERE later.worker = old.worker AND later.id > old.id{what})"
+        )
+    };
+    let (newer, raw, processed) = (later(""), later(" AND later.has_raw"), later(" AND later.has_processed"));
+    let past = format!(
+        "DELETE FROM introspections WHERE id IN (SELECT id FROM introspections AS old WHERE finished < ?
+            AND (worker IS NULL OR {newer} AND (NOT has_raw OR {raw}) AND (NOT has_processed OR {processed}))
+            ORDER BY finished LIMIT ?)"
+    );
+    let removed = connection.prepare_cached(&past)?.execute(params![At(before), limit])?;
+    let many = "DELETE FROM introspections WHERE id IN (SELECT id FROM introspections
+        WHERE worker IS NULL AND finished IS NOT NULL ORDER BY id DESC LIMIT ? OFFSET ?)";
+    let refused = connection.prepare_cached(many)?.execute(params![limit, REFUSED_BOARDS])?;
+    Ok((removed + refused).try_into().unwrap_or(u64::MAX))
 }

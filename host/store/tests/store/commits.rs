@@ -53,6 +53,8 @@ fn what_was_committed_is_loaded() {
         live_tasks: vec![live],
         plugins: Vec::new(),
         plugin_versions: Vec::new(),
+        introspections: vec![],
+        rules: vec![],
         limits: vec![],
         mode: Default::default(),
         instances: vec![],

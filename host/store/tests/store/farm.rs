@@ -153,6 +153,7 @@ pub(crate) fn task(number: u128, kind: TaskKind, worker: &Worker, request: Optio
         worker: worker.id,
         generation: worker.generation,
         request: request.map(RequestId),
+        introspection: None,
         driver: "simulated".to_owned(),
         host: None,
         driver_version: None,
@@ -171,7 +172,8 @@ pub(crate) fn over(task: &Task, end: End, at: Timestamp) -> Task {
 /// The task's next revision: it runs.
 pub(crate) fn begun(task: &Task, instance: u128) -> Task {
     let instance = InstanceId(Uuid::from_u128(instance));
-    let begun = Report::Begun { at: at(1), deadline: at(61), instance, plan: task.spec.plan(true, true) };
+    let begun =
+        Report::Begun { at: at(1), deadline: at(61), instance, plan: task.spec.plan(true, true, None) };
     task.reported(begun).unwrap()
 }
 

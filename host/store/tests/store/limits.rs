@@ -39,7 +39,12 @@ fn a_full_store_refuses_and_recovers() {
     assert_eq!(kept.len() as u64, stored);
 
     // Room is made: it goes on.
-    let old = Retention { events_before: Some(farm::at(1000)), tasks_before: None, limit: 50 };
+    let old = Retention {
+        events_before: Some(farm::at(1000)),
+        tasks_before: None,
+        introspections_before: None,
+        limit: 50,
+    };
     assert!(store.prune(old).unwrap().events > 0);
     commit(&store, batch(loaded.epoch, [put_request(&request(1))])).unwrap();
 }

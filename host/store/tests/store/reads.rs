@@ -138,7 +138,12 @@ fn history_is_forgotten_piece_by_piece_and_numbers_are_not() {
     let epoch = store.load().unwrap().epoch;
     let events = (1..=30).map(|seq| event(seq, Subject::Farm)).collect();
     commit(&store, Batch { epoch, changes: vec![], events }).unwrap();
-    let retention = Retention { events_before: Some(at(26)), tasks_before: Some(at(21)), limit: 10 };
+    let retention = Retention {
+        events_before: Some(at(26)),
+        tasks_before: Some(at(21)),
+        introspections_before: None,
+        limit: 10,
+    };
     let mut counts = Vec::new();
     loop {
         let pruned = store.prune(retention.clone()).unwrap();
@@ -151,12 +156,22 @@ fn history_is_forgotten_piece_by_piece_and_numbers_are_not() {
     assert_eq!(counts, [(10, 10), (10, 5), (5, 0), (0, 0)]);
     let kept = store.events(&EventQuery { limit: 99, ..EventQuery::default() }).unwrap();
     assert_eq!(kept.iter().map(|event| event.seq).collect::<Vec<_>>(), (26..=30).collect::<Vec<_>>());
-    let all = Retention { events_before: Some(at(1000)), tasks_before: None, limit: 100 };
-    assert_eq!(store.prune(all).unwrap(), Pruned { events: 5, tasks: 0 });
+    let all = Retention {
+        events_before: Some(at(1000)),
+        tasks_before: None,
+        introspections_before: None,
+        limit: 100,
+    };
+    assert_eq!(store.prune(all).unwrap(), Pruned { events: 5, tasks: 0, introspections: 0 });
     // Pruning is no decision: the epoch goes on, and so do the numbers, also over a restart.
     commit(&store, Batch { epoch, changes: vec![], events: vec![event(31, Subject::Farm)] }).unwrap();
-    let all = Retention { events_before: Some(at(1000)), tasks_before: None, limit: 100 };
-    assert_eq!(store.prune(all).unwrap(), Pruned { events: 1, tasks: 0 });
+    let all = Retention {
+        events_before: Some(at(1000)),
+        tasks_before: None,
+        introspections_before: None,
+        limit: 100,
+    };
+    assert_eq!(store.prune(all).unwrap(), Pruned { events: 1, tasks: 0, introspections: 0 });
     drop(store);
     assert_eq!(farm::open(folder.path()).load().unwrap().last_event, 31);
 }

@@ -1,12 +1,15 @@
 //! The SQLite store as the controller's truth.
 
+use std::sync::Arc;
+
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use grove_control::ports::{Committed, EventQuery, Store, StoreError, TaskQuery};
+use grove_control::ports::{Committed, EventQuery, IntrospectionQuery, Store, StoreError, TaskQuery};
 use grove_domain::change::{Batch, Loaded};
 use grove_domain::event::Event;
-use grove_domain::id::TaskId;
+use grove_domain::id::{IntrospectionId, TaskId};
 use grove_domain::instance::Instance;
+use grove_domain::introspection::{Findings, Introspection, Kind};
 use grove_domain::moment::Timestamp;
 use grove_domain::task::Task;
 use grove_store::Retention;
@@ -52,6 +55,32 @@ impl Store for SqliteStore {
         self.blocking(move |store| store.task(id))
     }
 
+    fn introspections(
+        &self,
+        query: IntrospectionQuery,
+    ) -> BoxFuture<'static, Result<Vec<Introspection>, StoreError>> {
+        self.blocking(move |store| store.introspections(&query))
+    }
+
+    fn introspection(
+        &self,
+        id: IntrospectionId,
+    ) -> BoxFuture<'static, Result<Option<Introspection>, StoreError>> {
+        self.blocking(move |store| store.introspection(id))
+    }
+
+    fn inventory(
+        &self,
+        id: IntrospectionId,
+        kind: Kind,
+    ) -> BoxFuture<'static, Result<Option<Arc<str>>, StoreError>> {
+        self.blocking(move |store| Ok(store.inventory(id, kind)?.map(Arc::from)))
+    }
+
+    fn findings(&self, id: IntrospectionId) -> BoxFuture<'static, Result<Option<Findings>, StoreError>> {
+        self.blocking(move |store| store.findings(id))
+    }
+
     fn events(&self, query: EventQuery) -> BoxFuture<'static, Result<Vec<Event>, StoreError>> {
         self.blocking(move |store| store.events(&query))
     }
@@ -61,9 +90,10 @@ impl Store for SqliteStore {
             let pruned = store.prune(Retention {
                 events_before: Some(before),
                 tasks_before: Some(before),
+                introspections_before: Some(before),
                 limit: PRUNE,
             })?;
-            Ok(pruned.tasks + pruned.events)
+            Ok(pruned.tasks + pruned.events + pruned.introspections)
         })
     }
 }

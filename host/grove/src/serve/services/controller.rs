@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use grove_access::ssh::{SshClient, SshSettings};
 use grove_control::clock::SystemClock;
+use grove_control::ports::NoInspectors;
 use grove_control::{Controller, NewTaskId, Parts};
 use grove_domain::id::{InstanceId, TaskId, Uuid};
 use grove_engine::{Exit, Output, Scope, Service};
@@ -35,6 +36,7 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
     let controller = Controller::start(Parts {
         store: scope.get(&STORE)?,
         drivers: Arc::new(drivers),
+        inspectors: Arc::new(NoInspectors),
         keys: Arc::new(PoolKeys((*scope.get(&KEYS)?).clone())),
         tunnels: Arc::new(TcpTunnels((*scope.get(&TUNNELS)?).clone())),
         policies: Arc::new(shared.policies.clone()),
