@@ -6,6 +6,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use grove_access::secrets::Secrets;
 use grove_access::ssh::{SshClient, SshSettings};
+use grove_domain::introspection::MAX_INVENTORY;
 use grove_domain::plugin::{Digest, PluginKind};
 use grove_runtime::{
     CallContext, DriverCall, DriverReply, FailureKind, Grants, Manifest, Plugin, PowerAction, Runtime, Target,
@@ -202,6 +203,25 @@ async fn one_that_never_ends_is_ended_when_the_run_is_cancelled_and_by_its_limit
 
     let blames = bench.inspect("{}").await.unwrap_err();
     assert_eq!(blames[0].reason, "derive: computed for more than 2000 ms");
+}
+
+/// Otherwise a hostile board would have inspectors blamed for it.
+#[tokio::test]
+async fn the_worst_inventory_that_is_taken_is_no_trouble_to_what_is_shipped() {
+    let bench = Bench::with(&["linux-inventory", "usb-devices"], &[], "").await;
+    let filled = |item: &str| {
+        let room = MAX_INVENTORY - 16;
+        format!("{{\"usb\":[],\"x\":[{}]}}", vec![item; room / (item.len() + 1)].join(","))
+    };
+    for item in [r#"{"":0}"#, "0", "[]", r#""x""#] {
+        let inventory = filled(item);
+        assert!(inventory.len() <= MAX_INVENTORY);
+        let found = bench.inspect(&inventory).await;
+        assert_eq!(found.map(|found| found.changes.len()), Ok(0), "{item}");
+    }
+    let deep = format!("{{\"x\":{}{}}}", "[".repeat(100), "]".repeat(100));
+    let blames = bench.inspect(&deep).await.unwrap_err();
+    assert!(blames.iter().all(|blame| blame.reason.contains("deep")), "{blames:?}");
 }
 
 #[tokio::test]
