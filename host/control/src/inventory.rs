@@ -28,7 +28,9 @@ impl Tree {
     fn below<E: Error>(&self) -> Result<Self, E> {
         let depth = self.depth + 1;
         if depth > MAX_DEPTH {
-            return Err(E::custom(format_args!("lists and objects are nested deeper than {MAX_DEPTH} levels")));
+            return Err(E::custom(format_args!(
+                "lists and objects are nested deeper than {MAX_DEPTH} levels"
+            )));
         }
         Ok(Self { depth })
     }
@@ -109,7 +111,8 @@ mod tests {
 
     #[test]
     fn every_kind_of_value_is_read() {
-        let value = read(r#"{"a":[null,true,0,-1,18446744073709551615,0.5,"x\u00e9"],"b":{"c":{}}}"#).unwrap();
+        let value =
+            read(r#"{"a":[null,true,0,-1,18446744073709551615,0.5,"x\u00e9"],"b":{"c":{}}}"#).unwrap();
         insta::assert_debug_snapshot!(value.get("a"), @"");
         assert_eq!(value.get("b").and_then(|b| b.get("c")), Some(&Value::Map(BTreeMap::new())));
     }
@@ -135,7 +138,8 @@ mod tests {
 
     #[test]
     fn depth_and_names_have_limits() {
-        let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+        let nested =
+            |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
         assert!(read(&nested(MAX_DEPTH)).is_ok());
         insta::assert_snapshot!(refused(&nested(MAX_DEPTH + 1)), @"");
         insta::assert_snapshot!(refused(&nested(100_000)), @"");

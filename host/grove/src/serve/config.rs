@@ -180,6 +180,8 @@ pub(crate) struct PluginConfig {
     pub(crate) folder: Option<PathBuf>,
     /// What plugins may do, by name.
     pub(crate) grants: BTreeMap<String, Grants>,
+    /// Settings of inspectors, by name, as their schemas say.
+    pub(crate) settings: BTreeMap<String, toml::Table>,
     /// When a version that replaced another goes back to it.
     pub(crate) probation: ProbationConfig,
 }

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::adapters::policies::PluginPolicies;
 use super::adapters::services::Reported;
 use super::config::Config;
-use super::plugins::load::{Loader, PolicySettings};
+use super::plugins::load::{InspectorSettings, Loader, PolicySettings};
 use super::plugins::registry::Registry;
 use super::plugins::shelf::Shelf;
 use super::services::{self, API, CONTROLLER, HTTP, Hopeless, Shared};
@@ -89,7 +89,12 @@ impl House {
             storage,
             registry: Registry::new(),
             policies: PluginPolicies::new(),
-            loader: Loader { shelf, config: Arc::new(config.plugins.clone()), settings },
+            loader: Loader {
+                shelf,
+                config: Arc::new(config.plugins.clone()),
+                settings,
+                inspectors: InspectorSettings::new(&config.plugins.settings)?,
+            },
             front: Front::new(limits(&config), reported).with_transfer(transfer),
             engine: engine.handle(),
             make: Box::new(make),

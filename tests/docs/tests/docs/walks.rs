@@ -8,12 +8,13 @@ use crate::blocks::blocks;
 use crate::page::Walk;
 
 /// Pages with commands that have a test below.
-const WALKED: [&str; 7] = [
+const WALKED: [&str; 8] = [
     "README.md",
     "docs/admin.md",
     "docs/driver-vendors.md",
     "docs/export.md",
     "docs/http.md",
+    "docs/inspectors.md",
     "docs/policy-authors.md",
     "docs/user.md",
 ];
@@ -58,6 +59,11 @@ fn export() {
 #[test]
 fn http() {
     walk("docs/http.md");
+}
+
+#[test]
+fn inspectors() {
+    walk("docs/inspectors.md");
 }
 
 #[test]

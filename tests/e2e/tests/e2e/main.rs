@@ -8,6 +8,7 @@
 mod demo;
 mod disks;
 mod hostile;
+mod inspectors;
 mod introspection;
 mod kill9;
 mod killed;
