@@ -9,6 +9,7 @@ mod hostile;
 mod kill9;
 mod load;
 mod objects;
+mod once;
 mod real_ssh;
 mod recreate;
 mod serve;
