@@ -1,10 +1,12 @@
 //! Refusals as problems.
 
+use std::error::Error as _;
+
 use axum::response::{IntoResponse, Response};
 use grove_control::refusal::Refused;
 use grove_domain::introspection::NotAdmitted;
 use grove_domain::{request, worker};
-use grove_wire::{Code, Problem};
+use grove_wire::{Code, Error, Problem};
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 
@@ -13,10 +15,10 @@ use crate::body::BodyError;
 /// Seconds between looks whether a maintenance is over.
 const MAINTENANCE: &str = "60";
 
-/// A problem as an answer.
+/// An error as an answer.
 #[derive(Debug)]
 pub(crate) struct Refuse {
-    problem: Box<Problem>,
+    error: Error,
     /// Seconds until it may be different; told with 429 and 503.
     retry_after: &'static str,
 }
@@ -26,17 +28,17 @@ impl Refuse {
     pub(crate) fn retry_after(self, retry_after: &'static str) -> Self {
         Self { retry_after, ..self }
     }
+}
 
-    /// What goes out.
-    #[cfg(test)]
-    pub(crate) fn problem(&self) -> &Problem {
-        &self.problem
+impl From<Error> for Refuse {
+    fn from(error: Error) -> Self {
+        Self { error, retry_after: "5" }
     }
 }
 
 impl From<Problem> for Refuse {
     fn from(problem: Problem) -> Self {
-        Self { problem: Box::new(problem), retry_after: "5" }
+        Error::from(problem).into()
     }
 }
 
@@ -53,7 +55,10 @@ impl From<BodyError> for Refuse {
 
 impl IntoResponse for Refuse {
     fn into_response(self) -> Response {
-        let mut problem = self.problem;
+        if let Some(cause) = self.error.source() {
+            tracing::warn!(code = self.error.code(), "{}: {cause}", self.error);
+        }
+        let mut problem = self.error.problem().clone();
         if problem.hint.is_none() {
             problem.hint = Code::from_name(&problem.code).map(|code| {
                 // A sentence there, a fragment here.
@@ -118,6 +123,9 @@ impl From<Refused> for Refuse {
             Refused::Plugin(_) => Problem::new(Code::PluginInUse, detail),
             Refused::Worker(refusal) => worker_refused(refusal, detail),
             Refused::Request(refusal) => request_refused(refusal, detail),
+            Refused::KeyReused => Problem::new(Code::IdempotencyMismatch, detail)
+                .hint("use a new key for a new request")
+                .field("Idempotency-Key"),
             Refused::Revision { current } => Problem::new(Code::RevisionMismatch, detail)
                 .hint(format!("read it again, then send If-Match: \"{current}\""))
                 .field("If-Match"),

@@ -157,7 +157,7 @@ impl World {
             }
             28..32 => {
                 self.run(async move {
-                    let answer = controller.report_failure("board", worker, "smoke".to_owned()).await;
+                    let answer = controller.report_failure("board", worker, "smoke".to_owned(), None).await;
                     answer.ok().map(Row::Worker)
                 })
                 .await;
@@ -400,7 +400,7 @@ impl World {
             0..5 => {
                 let activate = self.rng.bool();
                 self.run(async move {
-                    let answer = controller.install_plugin("admin", version, activate).await;
+                    let answer = controller.install_plugin("admin", version, activate, None).await;
                     answer.ok().map(|(plugin, _)| Row::Plugin(plugin))
                 })
                 .await;

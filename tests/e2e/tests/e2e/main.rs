@@ -15,6 +15,7 @@ mod killed;
 mod ledger;
 mod load;
 mod objects;
+mod once;
 mod real_ssh;
 mod recreate;
 mod serve;
