@@ -12,7 +12,6 @@ use crate::metrics::Metrics;
 use crate::services::{Services, causes};
 use crate::stopping::Stopping;
 use crate::transfer::Transfer;
-use crate::v2::idempotency::Remembered;
 use crate::v2::refuse::Refuse;
 
 /// Bounds on what clients may cost.
@@ -72,8 +71,6 @@ pub struct Shared {
     pub(crate) limits: Limits,
     pub(crate) services: Arc<dyn Services>,
     pub(crate) metrics: Metrics,
-    /// Outlives controllers, as what was made does.
-    pub(crate) remembered: Arc<Remembered>,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) exports: Arc<Semaphore>,
@@ -93,7 +90,6 @@ impl Front {
                 limits,
                 services,
                 metrics: Metrics::default(),
-                remembered: Arc::default(),
                 streams: Arc::new(Semaphore::new(limits.streams)),
                 uploads: Arc::new(Semaphore::new(limits.uploads)),
                 exports: Arc::new(Semaphore::new(limits.exports)),

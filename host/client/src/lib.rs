@@ -18,7 +18,6 @@
 //! decision about the farm.
 
 mod artifacts;
-mod error;
 mod events;
 mod farm;
 mod introspections;
@@ -37,10 +36,9 @@ mod transport;
 mod workers;
 
 pub use artifacts::{ArtifactsQuery, Download};
-pub use error::Error;
 pub use events::{Events, EventsQuery};
 pub use farm::{Export, ImportQuery};
-pub use grove_wire as wire;
+pub use grove_wire::{self as wire, Error, ErrorKind};
 pub use introspections::IntrospectionsQuery;
 pub use logs::TaskLog;
 pub use pages::Pages;

@@ -11,7 +11,7 @@ use canned::Farm;
 use grove_client::wire::request::NewRequest;
 use grove_client::wire::worker::WorkerState;
 use grove_client::wire::{Code, Problem, Uuid};
-use grove_client::{Client, Error, EventsQuery, WorkersQuery};
+use grove_client::{Client, Error, ErrorKind, EventsQuery, WorkersQuery};
 use serde_json::{Value, json};
 
 const UUID: &str = "01900000-0000-7000-8000-000000000001";
@@ -76,7 +76,7 @@ async fn a_list_that_never_ends_is_refused() {
     let farm = Farm::new();
     farm.on("GET /api/v2/workers", 200, json!({"items": [], "next": "same"}));
     let error = client(&farm).workers(&WorkersQuery::default()).take(1).await.unwrap_err();
-    assert!(matches!(&error, Error::Protocol { .. }), "{error}");
+    assert!(error.is_protocol(), "{error:?}");
 }
 
 #[tokio::test]
@@ -86,9 +86,11 @@ async fn a_refusal_keeps_its_problem() {
     farm.on(&format!("DELETE /api/v2/workers/{UUID}"), 409, serde_json::to_value(&problem).unwrap());
     let uuid: Uuid = UUID.parse().unwrap();
     let error = client(&farm).delete_worker(uuid, true, Some(7)).await.unwrap_err();
-    assert_eq!(error.problem(), Some(&problem));
+    assert_eq!(error.problem(), &problem);
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Conflict, "worker_runs"));
+    assert!(error.is_conflict() && error.is_refused() && !error.is_not_found());
     assert_eq!(error.to_string(), "it runs job 42");
-    assert_eq!(error.hint().as_deref(), Some("close request 42 first"));
+    assert_eq!(error.hint(), Some("close request 42 first"));
     assert!(!error.is_transient());
     let call = &farm.calls()[0];
     assert!(call.line.ends_with("?force=true"), "{}", call.line);
@@ -109,10 +111,12 @@ async fn a_plugin_is_sent_as_a_form() {
     let farm = Farm::new();
     farm.on("POST /api/v2/plugins", 201, plugin()).on("POST /api/v2/plugins", 200, plugin());
     let client = client(&farm);
-    let (plugin, new) = client.install_plugin("[plugin]".to_owned(), b"\0asm".to_vec(), false).await.unwrap();
+    let (plugin, new) =
+        client.install_plugin("[plugin]".to_owned(), b"\0asm".to_vec(), false, Some(7)).await.unwrap();
     assert_eq!((plugin.name.as_str(), new), ("hello", true));
-    assert!(!client.install_plugin("[plugin]".to_owned(), b"\0asm".to_vec(), true).await.unwrap().1);
+    assert!(!client.install_plugin("[plugin]".to_owned(), b"\0asm".to_vec(), true, None).await.unwrap().1);
     let call = &farm.calls()[0];
+    assert_eq!(call.headers["if-match"], "\"7\"");
     let boundary = call.headers["content-type"].strip_prefix("multipart/form-data; boundary=").unwrap();
     let parts: Vec<&str> =
         call.body.split(boundary).map(|part| part.trim_matches(['-', '\r', '\n'])).collect();
@@ -150,7 +154,7 @@ async fn what_is_no_farm_is_told_apart() {
         .on_text("GET /api/v2/requests/3", 409, "application/problem+json", "{}");
     for id in 1..=3 {
         let error = client(&farm).request(id).await.unwrap_err();
-        assert!(matches!(&error, Error::Protocol { .. }), "{error}");
+        assert!(error.is_protocol(), "{error:?}");
         assert!(error.to_string().contains(&farm.url), "{error}");
     }
 }
@@ -160,8 +164,9 @@ async fn an_absent_farm_is_told_with_what_to_do() {
     // Nobody listens at port 1.
     let url = "http://127.0.0.1:1";
     let error = Client::new(url).unwrap().health().await.unwrap_err();
-    assert!(error.is_transient() && error.is_refused_connection(), "{error:?}");
+    assert!(error.is_transient() && error.is_unreachable() && !error.is_refused(), "{error:?}");
     assert!(error.to_string().contains("refused"), "{error}");
+    assert!(std::error::Error::source(&error).is_some(), "{error:?}");
     assert!(error.hint().unwrap().contains(&format!("`grove serve` running at {url}")), "{error}");
 }
 
@@ -169,7 +174,7 @@ async fn an_absent_farm_is_told_with_what_to_do() {
 fn addresses_that_are_none_are_refused() {
     for address in ["", "farm:8487", "https://farm", "http://", "http://farm/?a=b", "ftp://farm"] {
         let error = Client::new(address).unwrap_err();
-        assert!(matches!(&error, Error::Address { .. }), "{address}: {error}");
+        assert_eq!(error.code(), "invalid_address", "{address}: {error}");
     }
     assert_eq!(Client::new("http://farm:1/grove/").unwrap().base_url(), "http://farm:1/grove");
 }
@@ -245,7 +250,7 @@ async fn broken_events_end_the_stream() {
     farm.on_text("GET /api/v2/events", 200, "text/event-stream", "id: 1\ndata: {}\n\n");
     let mut events = client(&farm).events(EventsQuery::default()).await.unwrap();
     let error = events.next().await.unwrap_err();
-    assert!(matches!(&error, Error::Protocol { .. }), "{error}");
+    assert!(error.is_protocol(), "{error:?}");
 }
 
 #[test]
@@ -400,6 +405,6 @@ fn a_maintenance_is_not_waited_for() {
     for (code, transient) in
         [(Code::Unavailable, true), (Code::Stopping, true), (Code::FarmMaintenance, false)]
     {
-        assert_eq!(Error::Problem(Box::new(Problem::new(code, ""))).is_transient(), transient, "{code:?}");
+        assert_eq!(Error::new(code, "").is_transient(), transient, "{code:?}");
     }
 }

@@ -215,8 +215,6 @@ codes! {
     PluginCheckFailed = "plugin_check_failed", 422, "The plugin did not pass its check", "Mend the plugin, or grant what it needs; the detail says what failed.";
     /// The idempotency key was used for another body.
     IdempotencyMismatch = "idempotency_mismatch", 422, "The idempotency key belongs to another request", "Use a new key for a new request.";
-    /// A request with this idempotency key is being made at this moment.
-    IdempotencyBusy = "idempotency_busy", 409, "The same request is being made now", "Ask again in a moment.";
     /// A cap of the farm is reached.
     FarmFull = "farm_full", 429, "The farm is full", "Try later, or close what is no longer needed.";
     /// The farm cannot store changes now, or what serves it is being started; nothing was changed.
@@ -229,11 +227,24 @@ codes! {
     Overloaded = "overloaded", 503, "Too much at once", "Try again in a moment.";
     /// The server broke; it says so in its log.
     Internal = "internal", 500, "Internal error", "Tell the admin, with the time of this answer.";
+    /// No connection to the farm was made, so it did nothing.
+    Unreachable = "unreachable", 503, "The farm was not reached", "Look whether it is running, and at its address.";
+    /// The connection broke before the answer was complete; whether the farm did it is not known.
+    Interrupted = "interrupted", 504, "The answer broke off", "Ask again; what makes something is safe to repeat with an Idempotency-Key.";
+    /// What answered does not speak as a farm does.
+    NotAFarm = "not_a_farm", 502, "This is no farm", "Look at the address, and whether the farm is of this version.";
+    /// The address cannot be one of a farm.
+    InvalidAddress = "invalid_address", 400, "Not an address of a farm", "Write it like http://farm.example:8487.";
 }
 
 impl Code {
     /// The code of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.name() == name)
+    }
+
+    /// Whether a client says it of itself, and no server ever does.
+    pub fn is_of_client(self) -> bool {
+        matches!(self, Self::Unreachable | Self::Interrupted | Self::NotAFarm | Self::InvalidAddress)
     }
 }

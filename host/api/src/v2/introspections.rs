@@ -132,8 +132,13 @@ pub(crate) async fn reapply(
     Ok(answer(StatusCode::ACCEPTED, &run))
 }
 
-pub(crate) async fn reapply_all(Served(app): Served, uri: Uri) -> Result<Response, Refuse> {
+pub(crate) async fn reapply_all(
+    Served(app): Served,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Refuse> {
     Query::new(&uri).done()?;
+    revision::not_taken(&headers)?;
     let begun = app.controller.reapply_all(&app.actor).await?;
     Ok(revision::json(StatusCode::ACCEPTED, &wire::Reapplying { count: begun.len() as u64 }))
 }
@@ -147,6 +152,7 @@ pub(crate) async fn put_data(
     body: Body,
 ) -> Result<Response, Refuse> {
     let id = introspection_id(&id)?;
+    revision::not_taken(&headers)?;
     let shown = token::shown(&headers)?;
     found(&app, id).await?.admit(shown).map_err(Refused::from)?;
     let raw = inventory::receive(&front, &headers, body).await?;
@@ -165,6 +171,7 @@ pub(crate) async fn enrol(
         let problem = Problem::new(Code::EnrolmentOff, "this farm takes in no boards that nobody registered");
         return Err(problem.into());
     };
+    revision::not_taken(&headers)?;
     if token::shown(&headers)? != secret {
         let problem = Problem::new(Code::WrongToken, "this is not the farm's enrolment secret");
         let problem = problem.hint("ask the admin for the secret that introspection.enrolment_secret names");

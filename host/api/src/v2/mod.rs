@@ -3,7 +3,6 @@
 pub(crate) mod artifacts;
 pub(crate) mod events;
 pub(crate) mod farm;
-pub(crate) mod idempotency;
 pub(crate) mod input;
 pub(crate) mod introspections;
 pub(crate) mod jobs;

@@ -35,7 +35,8 @@ pub(crate) async fn get(Served(app): Served, Named(id): Named, uri: Uri) -> Resu
     Ok(revision::with_etag(StatusCode::OK, rule.revision, &show(rule)))
 }
 
-pub(crate) async fn add(Served(app): Served, body: Whole) -> Result<Response, Refuse> {
+pub(crate) async fn add(Served(app): Served, headers: HeaderMap, body: Whole) -> Result<Response, Refuse> {
+    revision::not_taken(&headers)?;
     let rule = taken(&app, "", body.json()?)?;
     let rule = app.controller.add_rule(&app.actor, rule).await?;
     Ok(revision::with_etag(StatusCode::CREATED, rule.revision, &show(&rule)))
@@ -51,14 +52,24 @@ pub(crate) async fn remove(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-pub(crate) async fn remove_all(Served(app): Served, uri: Uri) -> Result<Response, Refuse> {
+pub(crate) async fn remove_all(
+    Served(app): Served,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Refuse> {
     Query::new(&uri).done()?;
+    revision::not_taken(&headers)?;
     app.controller.remove_rules(&app.actor).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Tries a rule on the newest processed inventory of a worker; nothing changes.
-pub(crate) async fn test(Served(app): Served, body: Whole) -> Result<Response, Refuse> {
+pub(crate) async fn test(
+    Served(app): Served,
+    headers: HeaderMap,
+    body: Whole,
+) -> Result<Response, Refuse> {
+    revision::not_taken(&headers)?;
     let sent: wire::TestRule = body.json()?;
     let rule = taken(&app, "rule.", sent.rule)?;
     let id = WorkerId(sent.worker);

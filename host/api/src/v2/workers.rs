@@ -198,15 +198,17 @@ pub(crate) async fn set_state(
 pub(crate) async fn report_failure(
     Served(app): Served,
     Named(id): Named,
+    headers: HeaderMap,
     body: Whole,
 ) -> Result<Response, Refuse> {
     let id = worker_id(&id)?;
+    let expected = revision::expected(&headers)?;
     let sent: ReportFailure = body.json()?;
     if sent.reason.trim().is_empty() {
         return Err(invalid("reason", "say what is wrong with it"));
     }
     at_most("reason", sent.reason.len(), limits::REASON, "bytes")?;
-    let worker = app.controller.report_failure(&app.actor, id, sent.reason).await?;
+    let worker = app.controller.report_failure(&app.actor, id, sent.reason, expected).await?;
     Ok(answer(&app, StatusCode::OK, &worker))
 }
 

@@ -26,5 +26,6 @@ mod v2_logs;
 mod v2_mode;
 mod v2_plugins;
 mod v2_refusals;
+mod v2_revisions;
 mod v2_rules;
 mod v2_services;

@@ -60,6 +60,7 @@ pub(crate) fn spec(groups: OwnerGroups, wants: Wants) -> Spec {
         keys: Vec::new(),
         heartbeat: None,
         hints: BTreeMap::new(),
+        idempotency: None,
     }
 }
 

@@ -65,7 +65,7 @@ const KEYS: Key<KeyPool> = Key::new("keys");
 /// Ways to boards.
 pub(crate) const TUNNELS: Key<Tunnels> = Key::new("tunnels");
 /// Who decides.
-const CONTROLLER: Key<Controller> = Key::new("controller");
+pub(crate) const CONTROLLER: Key<Controller> = Key::new("controller");
 /// That plugins are found, and follow the rows of the farm.
 const PLUGINS: &str = "plugins";
 /// That files outside the store are looked through, and kept within their bounds.

@@ -8,12 +8,13 @@ use crate::blocks::blocks;
 use crate::page::Walk;
 
 /// Pages with commands that have a test below.
-const WALKED: [&str; 8] = [
+const WALKED: [&str; 9] = [
     "README.md",
     "docs/admin.md",
     "docs/driver-vendors.md",
     "docs/export.md",
     "docs/http.md",
+    "docs/inspectors.md",
     "docs/introspection.md",
     "docs/policy-authors.md",
     "docs/user.md",
@@ -59,6 +60,11 @@ fn export() {
 #[test]
 fn http() {
     walk("docs/http.md");
+}
+
+#[test]
+fn inspectors() {
+    walk("docs/inspectors.md");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use grove_client::wire::introspection::{
     Difference, Findings, Introspection as Run, IntrospectionState, InventoryKind, StartIntrospection,
     WantedWay,
 };
-use grove_client::{Client, Error, IntrospectionsQuery};
+use grove_client::{Client, IntrospectionsQuery};
 
 use crate::cli::args::{self, WorkerId, wire_word};
 use crate::cli::clock;
@@ -148,7 +148,7 @@ async fn newest(farm: &Client, uuid: Uuid, wanted: impl Fn(&Run) -> bool) -> any
         return Ok(first);
     }
     match farm.introspection(uuid).await {
-        Err(Error::Problem(problem)) if problem.status == 404 => Err(Hinted::new(
+        Err(error) if error.problem().is_some_and(|problem| problem.status == 404) => Err(Hinted::new(
             format!("{uuid} is no introspection, and no worker that was ever introspected"),
             format!("begin one: grove introspect start {uuid}"),
         )

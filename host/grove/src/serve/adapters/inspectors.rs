@@ -77,7 +77,7 @@ impl PluginInspectors {
     /// All inspectors at work, and the inventory as they brought it into form, one after the other. Each is asked, also
     /// where others failed.
     async fn normalized(&self, raw: &str, cancel: &CancellationToken) -> Result<(Round, String), Vec<Blame>> {
-        let names = self.registry.known_inspectors().await.map_err(|reason| vec![blame("", reason)])?;
+        let names = self.registry.known_inspectors().await.map_err(|reason| vec![blame("any", reason)])?;
         let names = self.ordered(names);
         let opened = join_all(names.iter().map(|name| self.open(name, cancel))).await;
         let (mut at_work, mut blames) = (Vec::new(), Vec::new());

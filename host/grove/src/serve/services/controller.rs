@@ -1,6 +1,7 @@
 //! Who decides: the dispatcher with its timers, the publisher of events, and the sessions with policies.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use grove_access::ssh::{SshClient, SshSettings};
 use grove_control::clock::SystemClock;
@@ -14,9 +15,13 @@ use crate::serve::adapters::drivers::PluginDrivers;
 use crate::serve::adapters::inspectors::PluginInspectors;
 use crate::serve::adapters::objects::{KeptArtifacts, KeptLogs};
 
+/// It fails to start when the store takes no writes: once that does, the farm is back within this.
+const AGAIN: Duration = Duration::from_secs(2);
+
 pub(super) fn service(shared: &Arc<Shared>) -> Service {
     let shared = shared.clone();
     Service::new(CONTROLLER.name(), move |scope| run(scope, shared.clone()))
+        .max_delay(AGAIN)
         .needs(&STORE)
         .needs(&KEYS)
         .needs(&TUNNELS)

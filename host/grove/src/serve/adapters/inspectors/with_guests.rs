@@ -2,11 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use grove_access::secrets::Secrets;
+use grove_access::ssh::{SshClient, SshSettings};
+use grove_domain::introspection::MAX_INVENTORY;
 use grove_domain::plugin::{Digest, PluginKind};
-use grove_runtime::{Grants, Manifest, Plugin, Runtime};
-use grove_tests_conformance::{component, manifest, shared, shipped};
+use grove_runtime::{
+    CallContext, DriverCall, DriverReply, FailureKind, Grants, Manifest, Plugin, PowerAction, Runtime, Target,
+};
+use grove_tests_conformance::{Recorder, component, manifest, patient, shared, shipped};
+use grove_tests_kit::Sshd;
+use grove_tests_kit::sshd::IDENTITY;
+use serde_json::json;
 
 use super::*;
+use crate::serve::adapters::access::Supervisors;
 use crate::serve::plugins::registry::Place;
 
 /// A small machine, as a driver tells of it.
@@ -69,8 +80,9 @@ async fn load(name: &str) -> Plugin {
 
 /// A plugin that is shipped, else a guest.
 async fn load_in(runtime: &Runtime, name: &str) -> Plugin {
-    let folder = shipped().unwrap().join(format!("inspector-{name}"));
-    let (manifest, component) = if folder.is_dir() {
+    let shipped = shipped().unwrap();
+    let folders = [shipped.join(format!("inspector-{name}")), shipped.join(name)];
+    let (manifest, component) = if let Some(folder) = folders.iter().find(|folder| folder.is_dir()) {
         let text = std::fs::read_to_string(folder.join("plugin.toml")).unwrap();
         let manifest = Manifest::parse(&text, "plugin.toml").unwrap();
         let component = std::fs::read(folder.join(&manifest.component)).unwrap();
@@ -78,7 +90,8 @@ async fn load_in(runtime: &Runtime, name: &str) -> Plugin {
     } else {
         (manifest(name, "").unwrap(), component(name).unwrap())
     };
-    runtime.load(manifest, component, &Grants::default()).await.unwrap()
+    let grants = Grants::all_wanted(&manifest);
+    runtime.load(manifest, component, &grants).await.unwrap()
 }
 
 async fn inspector(name: &str) -> InspectorPlugin {
@@ -192,6 +205,25 @@ async fn one_that_never_ends_is_ended_when_the_run_is_cancelled_and_by_its_limit
     assert_eq!(blames[0].reason, "derive: computed for more than 2000 ms");
 }
 
+/// Otherwise a hostile board would have inspectors blamed for it.
+#[tokio::test]
+async fn the_worst_inventory_that_is_taken_is_no_trouble_to_what_is_shipped() {
+    let bench = Bench::with(&["linux-inventory", "usb-devices"], &[], "").await;
+    let filled = |item: &str| {
+        let room = MAX_INVENTORY - 16;
+        format!("{{\"usb\":[],\"x\":[{}]}}", vec![item; room / (item.len() + 1)].join(","))
+    };
+    for item in [r#"{"":0}"#, "0", "[]", r#""x""#] {
+        let inventory = filled(item);
+        assert!(inventory.len() <= MAX_INVENTORY);
+        let found = bench.inspect(&inventory).await;
+        assert_eq!(found.map(|found| found.changes.len()), Ok(0), "{item}");
+    }
+    let deep = format!("{{\"x\":{}{}}}", "[".repeat(100), "]".repeat(100));
+    let blames = bench.inspect(&deep).await.unwrap_err();
+    assert!(blames.iter().all(|blame| blame.reason.contains("deep")), "{blames:?}");
+}
+
 #[tokio::test]
 async fn hostile_runs_leave_no_instance_behind() {
     let runtime = grove_tests_conformance::runtime(4).unwrap();
@@ -264,4 +296,56 @@ async fn one_is_tried_out_before_anything_depends_on_it() {
         let refused = try_out(&inspector(name).await, "{}".to_owned()).await.unwrap_err();
         assert!(refused.contains(&format!("inspector `{name}`: {word}")), "{refused}");
     }
+}
+
+/// A real OpenSSH server as the board, which is this machine.
+#[tokio::test]
+async fn a_machine_is_read_over_ssh_and_understood() {
+    let board = Sshd::start();
+    let secrets = tempfile::tempdir().unwrap();
+    let key = secrets.path().join(IDENTITY);
+    std::fs::write(&key, board.admin_key()).unwrap();
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let secrets = Secrets::new(Dir::open_ambient_dir(secrets.path(), ambient_authority()).unwrap());
+    let switched = tempfile::tempdir().unwrap();
+    let mark = switched.path().join("mark");
+    let config = json!({ "power_cycle": format!("echo \"$1\" > {}", mark.display()) });
+    let target = Target {
+        uuid: "0198c0de-0000-7000-8000-000000000007".to_owned(),
+        capabilities: Vec::new(),
+        config: board.driver_config(config).to_string(),
+    };
+    let context = CallContext {
+        ssh: Some(Arc::new(Supervisors(SshClient::new(SshSettings::default(), secrets)))),
+        ..Recorder::new().context(patient())
+    };
+    let driver = load("driver-ssh").await.into_driver().unwrap();
+    let mut driver = driver.open(context);
+
+    let reply = driver.call(DriverCall::Inventory(target.clone())).await.unwrap();
+    let DriverReply::Inventory(inventory) = reply else { panic!("{reply:?}") };
+    let bench = Bench::with(&["linux-inventory", "usb-devices"], &[], "").await;
+    let found = bench.inspect(&inventory).await.unwrap();
+    let found = shown(&found.changes);
+    let read = |file: &str| std::fs::read_to_string(file).unwrap();
+    let processors = read("/proc/cpuinfo").lines().filter(|line| line.starts_with("processor")).count();
+    let kib = read("/proc/meminfo").split_whitespace().nth(1).unwrap().parse::<u64>().unwrap();
+    for expected in [
+        format!("arch={}", std::env::consts::ARCH),
+        format!("cpu_count={processors}"),
+        format!("memory_mib={}", kib / 1024),
+        format!("kernel={}", read("/proc/sys/kernel/osrelease").trim()),
+    ] {
+        assert!(
+            found.contains(&format!("linux-inventory: {expected}")),
+            "{expected} is missing in {found:#?}"
+        );
+    }
+
+    let cycled = driver.call(DriverCall::Power(target.clone(), PowerAction::Cycle)).await;
+    assert_eq!(cycled, Ok(DriverReply::Done));
+    assert_eq!(read(&mark.display().to_string()).trim(), target.uuid);
+    let refused = driver.call(DriverCall::Power(target, PowerAction::Off)).await.unwrap_err();
+    let said = refused.failure().unwrap();
+    assert!(said.kind == FailureKind::Unsupported && said.text.contains("set power_off"), "{refused}");
 }
