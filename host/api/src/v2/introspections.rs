@@ -167,11 +167,11 @@ pub(crate) async fn enrol(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refuse> {
+    revision::not_taken(&headers)?;
     let Some(secret) = app.options.enrolment else {
         let problem = Problem::new(Code::EnrolmentOff, "this farm takes in no boards that nobody registered");
         return Err(problem.into());
     };
-    revision::not_taken(&headers)?;
     if token::shown(&headers)? != secret {
         let problem = Problem::new(Code::WrongToken, "this is not the farm's enrolment secret");
         let problem = problem.hint("ask the admin for the secret that introspection.enrolment_secret names");

@@ -2,13 +2,14 @@
 
 use grove_api::PluginRefused;
 use grove_control::fakes::Behaviour;
+use grove_domain::id::WorkerId;
 use serde_json::json;
 
 use crate::kit::{Answer, Kit, uuid};
 use crate::v2_plugins::{FORM, form};
 
 /// Every method of every path that changes something.
-const ROUTES: [(&str, Heeds); 23] = [
+const ROUTES: [(&str, Heeds); 33] = [
     ("PUT /api/v2/workers/W", Heeds::Revision),
     ("PATCH /api/v2/workers/W", Heeds::Revision),
     ("DELETE /api/v2/workers/W", Heeds::Revision),
@@ -28,6 +29,16 @@ const ROUTES: [(&str, Heeds); 23] = [
     ("POST /api/v2/plugins/fake/swap", Heeds::Plugin),
     ("PUT /api/v2/artifacts/g/k", Heeds::Revision),
     ("DELETE /api/v2/artifacts/g/k", Heeds::Revision),
+    ("POST /api/v2/introspections", Heeds::Revision),
+    ("POST /api/v2/introspections/I/abort", Heeds::Revision),
+    ("POST /api/v2/introspections/I/reapply", Heeds::Revision),
+    ("DELETE /api/v2/rules/I", Heeds::Revision),
+    ("POST /api/v2/introspections/reapply", Heeds::Nothing),
+    ("POST /api/v2/introspections/data", Heeds::Nothing),
+    ("POST /api/v2/introspections/I/data", Heeds::Nothing),
+    ("POST /api/v2/rules", Heeds::Nothing),
+    ("POST /api/v2/rules/test", Heeds::Nothing),
+    ("DELETE /api/v2/rules", Heeds::Nothing),
     ("POST /api/v2/requests/R/heartbeat", Heeds::Nothing),
     ("POST /api/v2/tasks/T/cancel", Heeds::Nothing),
     ("POST /api/v2/requests", Heeds::Nothing),
@@ -51,6 +62,7 @@ fn body(call: &str) -> &'static str {
         "farm" | "fake" | "rack2" if call.starts_with("PUT") => r#"{"value":1}"#,
         "mode" => r#"{"mode":"maintenance"}"#,
         "swap" => r#"{"to":"1.1.0"}"#,
+        "introspections" => r#"{"worker":"00000000-0000-4000-8000-000000000001"}"#,
         "W" | "R" | "close" | "prolong" | "requests" => "{}",
         _ => "",
     }
@@ -64,6 +76,11 @@ fn told(answer: &Answer) -> (u16, serde_json::Value) {
 async fn every_change_heeds_what_its_caller_saw() {
     let kit = Kit::new().await;
     kit.worker(1, "{}").await;
+    let run = kit.post("/api/v2/introspections", &json!({"worker": uuid(1)}).to_string()).await.json();
+    kit.until("it is introspected", |farm| farm.was_introspected(WorkerId(uuid(1)))).await;
+    let run = run["id"].as_str().unwrap().to_owned();
+    let rule = json!({"id": run, "actions": [{"action": "add-trait", "name": "x"}]});
+    kit.post("/api/v2/rules", &rule.to_string()).await;
     kit.fakes.drivers.behave(None, "prepare", Behaviour::Hang);
     kit.post(&format!("/api/v2/workers/{}/state", uuid(1)), r#"{"state":"idle"}"#).await;
     kit.until_worker(1, "prepare").await;
@@ -72,6 +89,7 @@ async fn every_change_heeds_what_its_caller_saw() {
     kit.ask("PUT /api/v2/artifacts/g/k", &[], "hello").await;
     let path = |call: &str| {
         let call = call.replace("/W", &format!("/{}", uuid(1))).replace("/R", &format!("/{request}"));
+        let call = call.replace("/I", &format!("/{run}"));
         call.replace("/T", &format!("/{}", worker["task"]["id"].as_str().unwrap()))
     };
     for (call, heeds) in ROUTES {
@@ -100,6 +118,7 @@ async fn every_change_heeds_what_its_caller_saw() {
     assert_eq!(kit.get(&format!("/api/v2/requests/{request}")).await.json()["state"], "waiting");
     assert_eq!(kit.get("/api/v2/farm").await.json()["mode"]["revision"], 0);
     assert_eq!(kit.get("/api/v2/artifacts/g/k").await.text(), "hello");
+    assert_eq!(kit.get("/api/v2/rules").await.json()["items"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -148,7 +148,7 @@ async fn newest(farm: &Client, uuid: Uuid, wanted: impl Fn(&Run) -> bool) -> any
         return Ok(first);
     }
     match farm.introspection(uuid).await {
-        Err(error) if error.problem().is_some_and(|problem| problem.status == 404) => Err(Hinted::new(
+        Err(error) if error.is_not_found() => Err(Hinted::new(
             format!("{uuid} is no introspection, and no worker that was ever introspected"),
             format!("begin one: grove introspect start {uuid}"),
         )
