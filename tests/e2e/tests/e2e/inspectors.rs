@@ -38,7 +38,7 @@ async fn inspectors_are_in_use_side_by_side_and_each_can_be_taken_out() {
     // One that finds its own harm only in an inventory is in use until then.
     for name in ["inspector-counts", "inspector-huge-answer", "inspector-nonsense"] {
         let (manifest, component) = guest(name);
-        farm.install_plugin(manifest, component, true).await.unwrap();
+        farm.install_plugin(manifest, component, true, None).await.unwrap();
     }
     let all =
         ["inspector-counts", "inspector-huge-answer", "inspector-nonsense", "linux-inventory", "usb-devices"];
@@ -53,7 +53,7 @@ async fn inspectors_are_in_use_side_by_side_and_each_can_be_taken_out() {
     let (manifest, component) = built::plugin("inspector-usb-devices");
     let first = farm.plugin("usb-devices").await.unwrap().digest.unwrap();
     let (plugin, created) =
-        farm.install_plugin(manifest, built::variant(&component, 1), false).await.unwrap();
+        farm.install_plugin(manifest, built::variant(&component, 1), false, None).await.unwrap();
     assert!(created && plugin.digest.as_ref() == Some(&first), "{plugin:#?}");
     let second = plugin.versions.first().unwrap().digest.clone();
     for digest in [&second, &first] {
@@ -69,7 +69,7 @@ async fn one_that_breaks_when_it_is_tried_out_is_refused_and_what_was_there_stay
     let farm = grove.farm();
     for (name, word) in BREAKING {
         let (manifest, component) = guest(name);
-        let refused = farm.install_plugin(manifest, component, true).await.unwrap_err().to_string();
+        let refused = farm.install_plugin(manifest, component, true, None).await.unwrap_err().to_string();
         assert!(refused.contains(word), "{name}: {refused}");
         let event = farm.until_event("plugin.refused", &format!("plugin/{name}")).await;
         let note = event.note.unwrap_or_default();
@@ -81,7 +81,7 @@ async fn one_that_breaks_when_it_is_tried_out_is_refused_and_what_was_there_stay
     let (manifest, _) = built::plugin("inspector-usb-devices");
     let before = farm.plugin("usb-devices").await.unwrap();
     let (_, component) = guest("inspector-panic");
-    let refused = farm.install_plugin(manifest, component, true).await.unwrap_err().to_string();
+    let refused = farm.install_plugin(manifest, component, true, None).await.unwrap_err().to_string();
     assert!(refused.contains("derive: trapped"), "{refused}");
     assert_eq!(farm.plugin("usb-devices").await.unwrap(), before);
 }

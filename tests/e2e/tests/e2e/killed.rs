@@ -136,7 +136,7 @@ async fn user(writers: Writers, seed: u64) {
                 }
                 2 | 3 => {
                     ledger.sends(id, Write::Prolong);
-                    ledger.written(id, farm.prolong(id, Span::from_secs(random.u64(1..4))).await)
+                    ledger.written(id, farm.prolong(id, Span::from_secs(random.u64(1..4)), None).await)
                 }
                 4 => {
                     ledger.sends(id, Write::Close);
