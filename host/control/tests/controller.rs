@@ -49,6 +49,10 @@ mod plugins;
 mod stopping;
 
 #[cfg(test)]
+#[path = "controller/introspections.rs"]
+mod introspections;
+
+#[cfg(test)]
 #[path = "controller/limits.rs"]
 mod limits;
 

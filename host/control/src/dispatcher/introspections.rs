@@ -183,7 +183,7 @@ impl Dispatcher {
     ) -> Result<Arc<Introspection>, Refused> {
         let before = self.farm.introspection(id).ok_or(Refused::NoSuchIntrospection)?.clone();
         let transition = before.step(event, self.clock.now(), &self.settings.introspection.rules)?;
-        let run = Arc::new(transition.run);
+        let mut run = Arc::new(transition.run);
         if run.revision != before.revision {
             self.put_introspection(actor, Some(&before), run.clone());
         }
@@ -193,7 +193,7 @@ impl Dispatcher {
                 Effect::Process => self.turn.effect(publisher::Effect::Process(run.clone())),
                 Effect::SwitchOff => self.switch_off(actor, &run)?,
                 Effect::EndAbort => {
-                    self.apply_introspection(actor, id, Event::AbortEnd { trouble: None })?;
+                    run = self.apply_introspection(actor, id, Event::AbortEnd { trouble: None })?;
                 }
             }
         }

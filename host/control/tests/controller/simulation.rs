@@ -14,25 +14,29 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
-use grove_control::fakes::{Behaviour, Mood};
+use grove_control::fakes::{Behaviour, Inspection, Mood};
 use grove_control::ports::{Ask, Assignment, Plan, Wait};
-use grove_control::settings::{Caps, Timeouts};
-use grove_control::{Controller, Settings, Want};
+use grove_control::settings::{Caps, Introspections, Timeouts};
+use grove_control::{Begin, Controller, Settings, Want};
 use grove_domain::event::Event;
 use grove_domain::group::OwnerGroups;
-use grove_domain::id::{RequestId, TaskId};
+use grove_domain::id::{IntrospectionId, RequestId, RuleId, TaskId, Uuid};
+use grove_domain::introspection::{self, Introspection};
 use grove_domain::limit::Scope;
 use grove_domain::mode::{Mode, RunningJobs};
 use grove_domain::moment::{Moment, SignedDuration, after};
 use grove_domain::plugin::{self, Digest, Plugin, PluginVersion};
 use grove_domain::request::{Create, Request, State};
+use grove_domain::rule::{Action, Rule};
 use grove_domain::task::{Phase, Task};
 use grove_domain::worker::{Edit, FailureKind, Rules, Worker};
 
-use crate::support::{Farm, digest, id, policy, registration, version, wish};
+use crate::support::{Farm, digest, id, policy, registration, token, version, wish};
 
 const WORKERS: u128 = 6;
 const STEPS: usize = 260;
+const CALLS: [&str; 8] =
+    ["prepare", "check", "authorize", "revoke", "maintain", "cleanup", "inventory", "power"];
 
 struct World {
     rng: Rng,
@@ -46,6 +50,8 @@ struct World {
     plugins: HashMap<String, Arc<Plugin>>,
     /// Tasks that have ended.
     ended: HashMap<TaskId, Arc<Task>>,
+    /// Introspections as last seen.
+    runs: HashMap<IntrospectionId, Arc<Introspection>>,
 }
 
 /// Plays one life; the history it left.
@@ -60,8 +66,25 @@ fn play(seed: u64) -> Vec<Event> {
                 live_requests: 40,
                 ..Caps::default()
             },
-            timeouts: Timeouts { prepare: Duration::from_secs(20), ..Timeouts::default() },
+            timeouts: Timeouts {
+                prepare: Duration::from_secs(20),
+                introspect: Duration::from_secs(40),
+                ..Timeouts::default()
+            },
             check_interval: SignedDuration::from_secs(30),
+            introspection: Introspections {
+                at_once: rng.usize(1..4),
+                enrolling: 3,
+                first: rng.bool(),
+                rules: introspection::Rules {
+                    starting: SignedDuration::from_secs(15),
+                    waiting: SignedDuration::from_secs(50),
+                    processing: SignedDuration::from_secs(10),
+                    reapplying: SignedDuration::from_secs(10),
+                    enrolling: SignedDuration::from_secs(10),
+                    aborting: SignedDuration::from_secs(8),
+                },
+            },
             plugin_rules: plugin::Rules {
                 probation: SignedDuration::from_secs(60),
                 failures: 2,
@@ -83,6 +106,7 @@ fn play(seed: u64) -> Vec<Event> {
             versions: HashMap::new(),
             plugins: HashMap::new(),
             ended: HashMap::new(),
+            runs: HashMap::new(),
         };
         for _ in 0..STEPS {
             world.step().await;
@@ -122,7 +146,9 @@ impl World {
         if controller.farm().mode().mode.is_maintenance() && self.rng.u8(0..8) == 0 {
             self.mode_changes(controller.clone()).await;
         }
-        match self.rng.u8(0..100) {
+        match self.rng.u8(0..112) {
+            100..110 => self.introspections(controller).await,
+            110..112 => self.inspector_changes(),
             0..1 => self.limit_changes(controller).await,
             1..2 => self.mode_changes(controller).await,
             2..8 => {
@@ -242,6 +268,12 @@ impl World {
                 let row = stored.iter().find(|row| row.id == worker.id).expect("what was answered is stored");
                 assert!(row.revision >= worker.revision, "{worker:?} was answered, stored is {row:?}");
             }
+            Some(Row::Run(run)) => {
+                // It may have gone with its worker since.
+                let stored = self.farm.fakes.store.introspections();
+                let row = stored.iter().find(|row| row.id == run.id);
+                assert!(row.is_none_or(|row| row.revision >= run.revision), "{run:?} was answered: {row:?}");
+            }
             Some(Row::Plugin(plugin)) => {
                 let stored = self.farm.fakes.store.plugins();
                 let row = stored.iter().find(|row| row.name == plugin.name);
@@ -303,6 +335,122 @@ impl World {
         wish
     }
 
+    /// Boards are introspected, send what they are made of, change their minds; admins make rules.
+    async fn introspections(&mut self, controller: Controller) {
+        let number = self.number();
+        let letter = ['a', 'b'][self.rng.usize(0..2)];
+        let runs = self.farm.fakes.store.introspections();
+        let live: Vec<_> = runs.iter().filter(|run| !run.state.is_terminal()).collect();
+        // Mostly one of the newest, or one that is alive.
+        let run = match runs.len() {
+            0 => IntrospectionId(Uuid::nil()),
+            _ if !live.is_empty() && self.rng.bool() => live[self.rng.usize(0..live.len())].id,
+            all => runs[all - 1 - self.rng.usize(0..all.min(8))].id,
+        };
+        let inventory = self.inventory();
+        match self.rng.u8(0..22) {
+            0..6 => {
+                let begin = if self.rng.bool() { Begin::Pull } else { Begin::Push(token(letter)) };
+                self.run(async move {
+                    let answer = controller.start_introspection("admin", id(number), begin, None).await;
+                    answer.ok().map(Row::Run)
+                })
+                .await;
+            }
+            6..10 => {
+                self.run(async move {
+                    let answer = controller.introspection_data(run, token(letter), inventory.into()).await;
+                    answer.ok().map(Row::Run)
+                })
+                .await;
+            }
+            10..13 => {
+                self.run(async move {
+                    controller.abort_introspection("admin", run, None).await.ok().map(Row::Run)
+                })
+                .await;
+            }
+            13..16 => {
+                self.run(async move {
+                    controller.reapply_introspection("admin", run, None).await.ok().map(Row::Run)
+                })
+                .await;
+            }
+            16 => {
+                self.run(async move {
+                    let _ = controller.reapply_all("admin").await;
+                    None
+                })
+                .await;
+            }
+            17..19 => {
+                self.run(async move { controller.enrol("board", inventory.into()).await.ok().map(Row::Run) })
+                    .await;
+            }
+            19 => {
+                let rule = self.rule();
+                self.run(async move {
+                    let _ = controller.add_rule("admin", rule).await;
+                    None
+                })
+                .await;
+            }
+            _ => {
+                let all = self.rng.bool();
+                self.run(async move {
+                    let first = controller.farm().rules().next().map(|rule| rule.id);
+                    let _ = match first.filter(|_| !all) {
+                        Some(rule) => controller.remove_rule("admin", rule, None).await.map(drop),
+                        None => controller.remove_rules("admin").await.map(drop),
+                    };
+                    None
+                })
+                .await;
+            }
+        }
+    }
+
+    fn inventory(&mut self) -> String {
+        let wrong = ["[]", "{\"a\":", "{\"fail\":\"not this one\"}", "{\"DRIFT\":\"no\"}"];
+        match self.rng.u8(0..8) {
+            0 => wrong[self.rng.usize(0..wrong.len())].to_owned(),
+            1..3 => format!("{{\"uuid\":\"{}\",\"camera\":1}}", Uuid::from_u128(self.number())),
+            _ => format!("{{\"cpus\":{},\"camera\":1}}", self.rng.u8(1..4)),
+        }
+    }
+
+    fn rule(&mut self) -> Rule {
+        let actions = match self.rng.u8(0..4) {
+            0 => vec![Action::Fail { message: "recalled".to_owned() }],
+            1 => vec![Action::RemoveTrait { name: "camera".to_owned() }],
+            _ => vec![Action::AddTrait { name: "laser".to_owned() }],
+        };
+        Rule {
+            id: RuleId(Uuid::from_u128(self.rng.u128(1..6))),
+            place: 0,
+            description: "as it comes".to_owned(),
+            scope: None,
+            conditions: vec![],
+            actions,
+            created: self.farm.now(),
+            revision: 0,
+        }
+    }
+
+    fn inspector_changes(&mut self) {
+        let inspection = match self.rng.u8(0..8) {
+            0 => Inspection::Fail("it says no".to_owned()),
+            1 => Inspection::Hang,
+            2 => Inspection::Panic,
+            3..6 => Inspection::After(Duration::from_millis(self.rng.u64(0..12_000))),
+            _ => Inspection::Instant,
+        };
+        self.farm.fakes.inspectors.behave(inspection);
+        let number = self.number();
+        let inventory = self.inventory();
+        self.farm.fakes.drivers.inventory(id(number), &inventory);
+    }
+
     async fn limit_changes(&mut self, controller: Controller) {
         let scope = match self.rng.u8(0..3) {
             0 => Scope::Farm,
@@ -331,7 +479,6 @@ impl World {
     }
 
     fn driver_changes(&mut self) {
-        let calls = ["prepare", "check", "authorize", "revoke", "maintain", "cleanup"];
         let kind = FailureKind::ALL[self.rng.usize(0..FailureKind::ALL.len())];
         let behaviour = match self.rng.u8(0..12) {
             10 => Behaviour::Stubborn(Duration::from_millis(self.rng.u64(0..8000))),
@@ -345,7 +492,7 @@ impl World {
         };
         let call = match behaviour {
             Behaviour::Unwell(_) => "check",
-            _ => calls[self.rng.usize(0..calls.len())],
+            _ => CALLS[self.rng.usize(0..CALLS.len())],
         };
         let worker = self.rng.bool().then(|| id(self.number()));
         self.farm.fakes.drivers.behave(worker, call, behaviour);
@@ -532,6 +679,7 @@ impl World {
         self.check_tasks();
         self.farm.check_rows();
         self.check_versions();
+        self.check_runs();
         let requests = self.farm.fakes.store.requests();
         for (place, request) in requests.iter().enumerate() {
             assert_eq!(request.id.0, place as u64 + 1, "numbers go on without gaps");
@@ -539,6 +687,18 @@ impl World {
                 assert!(!seen.state.is_terminal() || seen == *request, "it had ended: {seen:?} {request:?}");
                 assert!(seen.state != State::InProgress || request.state != State::Waiting, "{request:?}");
             }
+        }
+    }
+
+    /// A run that has ended stays as it is unless it is reapplied. (The store itself refuses two at once, an end without its
+    /// time, and a change of what was found without the end of the run that found it.)
+    fn check_runs(&mut self) {
+        for run in self.farm.fakes.store.introspections() {
+            let Some(seen) = self.runs.insert(run.id, run.clone()) else { continue };
+            let reapplied = run.started > seen.started;
+            assert!(!seen.state.is_terminal() || reapplied || seen == run, "it had ended: {seen:?} {run:?}");
+            assert!(seen.worker.is_none() || seen.worker == run.worker, "{seen:?} {run:?}");
+            assert!(run.has_raw >= seen.has_raw && run.has_processed >= seen.has_processed, "{run:?}");
         }
     }
 
@@ -572,7 +732,8 @@ impl World {
         fakes.policies.mood(Mood::Willing);
         fakes.policies.script(None);
         fakes.policies.info(&[], 0);
-        for call in ["prepare", "check", "authorize", "revoke", "maintain", "cleanup"] {
+        fakes.inspectors.behave(Inspection::Instant);
+        for call in CALLS {
             for number in 1..=WORKERS {
                 fakes.drivers.behave(Some(id(number)), call, Behaviour::Instant);
             }
@@ -597,6 +758,9 @@ impl World {
         let waiting: Vec<_> = self.farm.fakes.store.live_tasks();
         let waiting: Vec<_> = waiting.iter().filter(|task| task.status.phase == Phase::Waiting).collect();
         assert!(waiting.is_empty(), "nothing holds them back: {waiting:?}");
+        let runs = self.farm.fakes.store.introspections();
+        let left: Vec<_> = runs.iter().filter(|run| !run.state.is_terminal()).collect();
+        assert!(left.is_empty(), "nobody forgets them: {left:?}");
         self.check();
         self.farm.check_settled();
     }
@@ -606,6 +770,7 @@ enum Row {
     Worker(Arc<Worker>),
     Request(Arc<Request>),
     Plugin(Arc<Plugin>),
+    Run(Arc<Introspection>),
 }
 
 /// A plan that breaks whatever rule it can.
@@ -701,6 +866,11 @@ fn a_seed_tells_the_whole_life() {
         "plugin.failing",
         "limit.changed",
         "farm.mode",
+        "introspection.state",
+        "worker.capabilities",
+        "worker.drift",
+        "rule.added",
+        "rule.removed",
     ] {
         assert!(all.contains_key(kind), "{kind} never happened: {all:?}");
     }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grove_control::fakes::{Behaviour, Fakes};
-use grove_control::{Controller, Settings, Want};
+use grove_control::{Begin, Controller, Settings, Want};
 use grove_domain::event::Event;
 use grove_domain::group::{Owner, OwnerGroups};
-use grove_domain::id::{RequestId, Uuid, WorkerId};
+use grove_domain::id::{IntrospectionId, RequestId, Uuid, WorkerId};
+use grove_domain::introspection::{self, Introspection, Kind, TokenDigest, Way};
 use grove_domain::moment::Timestamp;
 use grove_domain::plugin::{Digest, Origin, Plugin, PluginKind, PluginVersion};
 use grove_domain::request::{self, Create, Request, Spec};
-use grove_domain::task::Phase;
+use grove_domain::task::{Phase, TaskKind};
 use grove_domain::wants::{Term, Wants};
 use grove_domain::worker::{self, Edit, Registration, State, Worker};
 
@@ -33,6 +34,10 @@ pub(crate) fn registration(capabilities: &[(&str, &str)]) -> Registration {
         driver_config: "{}".to_owned(),
         capabilities: Arc::new(capabilities),
     }
+}
+
+pub(crate) fn token(letter: char) -> TokenDigest {
+    TokenDigest([letter as u8; 32])
 }
 
 pub(crate) fn digest(letter: char) -> Digest {
@@ -141,6 +146,28 @@ impl Farm {
         let id = self.ask(&[&format!("UUID={}", id(number))]).await;
         self.request_is(id, request::State::InProgress).await;
         id
+    }
+
+    /// A worker in MAINTENANCE is introspected: its driver reads it.
+    pub(crate) async fn pull(&self, number: u128) -> IntrospectionId {
+        self.controller.start_introspection("admin", id(number), Begin::Pull, None).await.unwrap().id
+    }
+
+    /// A worker in MAINTENANCE is introspected: it sends its inventory, with the token of this letter.
+    pub(crate) async fn push(&self, number: u128, letter: char) -> IntrospectionId {
+        let begin = Begin::Push(token(letter));
+        self.controller.start_introspection("admin", id(number), begin, None).await.unwrap().id
+    }
+
+    /// A run as it is stored.
+    pub(crate) fn run(&self, run: IntrospectionId) -> Arc<Introspection> {
+        let stored = self.fakes.store.introspections();
+        stored.into_iter().find(|stored| stored.id == run).expect("the run is stored")
+    }
+
+    pub(crate) async fn run_is(&self, run: IntrospectionId, state: introspection::State) -> Arc<Introspection> {
+        self.eventually(&format!("introspection {run} is {state:?}"), || self.run(run).state == state).await;
+        self.run(run)
     }
 
     pub(crate) async fn report_failure(&self, number: u128, reason: &str) -> Arc<Worker> {
@@ -288,8 +315,49 @@ impl Farm {
             assert!(!must_have_task || worker.task.is_some(), "nobody moves {worker:?}");
         }
         self.check_plugins(&workers);
+        self.check_introspections(&workers);
         assert!(live.is_empty(), "tasks of workers that are gone: {live:?}");
         assert!(self.fakes.drivers.most_active() <= 1, "two calls at once on one worker");
+    }
+
+    /// A run ends whole, there is one at a time, and somebody moves it.
+    fn check_introspections(&self, workers: &BTreeMap<WorkerId, Arc<Worker>>) {
+        use introspection::State as Run;
+        let tasks = self.fakes.store.live_tasks();
+        let mut under_way = BTreeMap::new();
+        for run in self.fakes.store.introspections() {
+            assert_eq!(run.finished.is_some(), run.state.is_terminal(), "{run:?}");
+            assert_eq!(run.error.is_some(), run.state == Run::Error, "{run:?}");
+            assert_eq!(run.ending.is_some(), run.state == Run::Aborting, "{run:?}");
+            for (kind, has) in [(Kind::Raw, run.has_raw), (Kind::Processed, run.has_processed)] {
+                assert_eq!(self.fakes.store.inventory_of(run.id, kind).is_some(), has, "{kind:?} of {run:?}");
+            }
+            let Some(worker) = run.worker else { continue };
+            assert!(workers.contains_key(&worker), "{run:?}");
+            if run.state.is_terminal() {
+                continue;
+            }
+            assert_eq!(under_way.insert(worker, run.id), None, "two introspections of worker {worker}");
+            let task = tasks.iter().find(|task| task.spec.introspection == Some(run.id));
+            let kind = task.map(|task| task.spec.kind);
+            let expected: &[Option<TaskKind>] = match (run.state, run.way) {
+                (Run::Starting | Run::Waiting, Way::Pull) => {
+                    &[Some(TaskKind::Introspect), Some(TaskKind::Prepare)]
+                }
+                (Run::Starting, _) => &[Some(TaskKind::Introspect)],
+                (Run::Aborting, _) => &[Some(TaskKind::PowerOff)],
+                (Run::Waiting, _) => &[None],
+                (Run::Processing | Run::Reapplying, _) => {
+                    &[None, Some(TaskKind::Introspect), Some(TaskKind::Prepare)]
+                }
+                (state, way) => panic!("{way:?} of a worker in {state:?}: {run:?}"),
+            };
+            assert!(expected.contains(&kind), "{kind:?} works for {run:?}");
+        }
+        let live = |id: &IntrospectionId| under_way.values().any(|run| run == id);
+        for task in tasks.iter().filter(|task| task.spec.kind == TaskKind::PowerOff) {
+            assert!(task.spec.introspection.as_ref().is_some_and(live), "nobody needs {task:?}");
+        }
     }
 
     fn check_plugins(&self, workers: &BTreeMap<WorkerId, Arc<Worker>>) {
@@ -326,6 +394,13 @@ impl Farm {
         let versions = self.fakes.store.plugin_versions();
         let known: Vec<_> = farm.plugin_versions().values().cloned().collect();
         assert_eq!(known, versions, "memory is what is stored");
+        for run in self.fakes.store.introspections().iter().filter(|run| !run.state.is_terminal()) {
+            assert_eq!(farm.introspection(run.id), Some(run), "memory is what is stored");
+        }
+        for run in farm.introspections().values() {
+            assert_eq!(*run, self.run(run.id), "memory is what is stored");
+        }
+        assert_eq!(farm.rules().cloned().collect::<Vec<_>>(), self.fakes.store.rules());
         let mut jobs: Vec<_> = requests
             .iter()
             .filter_map(|request| Some((request.id, request.running_job()?.access.port)))
