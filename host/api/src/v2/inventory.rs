@@ -21,7 +21,7 @@ pub(crate) async fn receive(front: &Front, headers: &HeaderMap, sent: Body) -> R
     if text.trim().is_empty() {
         return Err(bad("the body is empty".to_owned()));
     }
-    read(text).map_err(|error| bad(error))?;
+    read(text).map_err(bad)?;
     Ok(text.into())
 }
 

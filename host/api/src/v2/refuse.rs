@@ -90,74 +90,73 @@ impl IntoResponse for Refuse {
 impl From<Refused> for Refuse {
     fn from(refused: Refused) -> Self {
         let detail = refused.to_string();
-        let problem = match refused {
-            Refused::NoSuchWorker => Problem::new(Code::WorkerNotFound, detail)
-                .hint("list the workers there are: GET /api/v2/workers"),
-            Refused::NoSuchRequest => Problem::new(Code::RequestNotFound, detail)
-                .hint("list the requests there are: GET /api/v2/requests"),
-            Refused::NoSuchTask => {
-                Problem::new(Code::TaskNotFound, detail).hint("list the tasks there are: GET /api/v2/tasks")
-            }
-            Refused::NoSuchIntrospection => Problem::new(Code::IntrospectionNotFound, detail)
-                .hint("list the introspections there are: GET /api/v2/introspections"),
-            Refused::NoSuchRule => {
-                Problem::new(Code::RuleNotFound, detail).hint("list the rules there are: GET /api/v2/rules")
-            }
-            Refused::RuleExists(_) => Problem::new(Code::RuleExists, detail).field("id"),
-            Refused::Rule(invalid) => Problem::new(Code::InvalidField, detail).field(invalid.field),
-            Refused::Introspection(refusal) => introspection_refused(refusal, detail),
-            Refused::NotAdmitted(refusal) => not_admitted(refusal, detail),
-            Refused::UnderWay(run) => Problem::new(Code::IntrospectionState, detail)
-                .hint(format!("wait until it ends, or end it: POST /api/v2/introspections/{run}/abort")),
-            Refused::Outdated(run) => Problem::new(Code::IntrospectionState, detail)
-                .hint(format!("reapply that one: POST /api/v2/introspections/{run}/reapply")),
-            Refused::CannotIntrospect(_) => Problem::new(Code::CannotIntrospect, detail)
-                .hint("start it with \"way\": \"push\", and let the board send its inventory")
-                .field("way"),
-            Refused::InventoryTooLarge { .. } => {
-                Problem::new(Code::BodyTooLarge, detail).hint("leave out what no inspector looks at")
-            }
-            Refused::DriverDisabled(_) => Problem::new(Code::UnknownDriver, detail)
-                .hint("enable the driver, or use another")
-                .field("driver"),
-            Refused::NoSuchPlugin(_) => Problem::new(Code::PluginNotFound, detail)
-                .hint("list the plugins there are: GET /api/v2/plugins"),
-            // Only a pin names one here: in a body, about a worker that there is.
-            Refused::NoSuchVersion { .. } => Problem::new(Code::InvalidField, detail)
-                .hint("look at its versions: GET /api/v2/plugins/{name}")
-                .field("driver_version"),
-            // Changes of plugins have their own way to be refused.
-            Refused::Plugin(_) => Problem::new(Code::PluginInUse, detail),
-            Refused::Worker(refusal) => worker_refused(refusal, detail),
-            Refused::Request(refusal) => request_refused(refusal, detail),
-            Refused::KeyReused => Problem::new(Code::IdempotencyMismatch, detail)
-                .hint("use a new key for a new request")
-                .field("Idempotency-Key"),
-            Refused::Revision { current } => Problem::new(Code::RevisionMismatch, detail)
-                .hint(format!("read it again, then send If-Match: \"{current}\""))
-                .field("If-Match"),
-            Refused::UnknownDriver { .. } => Problem::new(Code::UnknownDriver, detail)
-                .hint("use one of these, or install the driver's plugin")
-                .field("driver"),
-            Refused::DriverConfig(_) => Problem::new(Code::DriverConfig, detail)
-                .hint("correct driver_config as the driver says")
-                .field("driver_config"),
-            Refused::Full { .. } => {
-                Problem::new(Code::FarmFull, detail).hint("try later, or close what is no longer needed")
-            }
-            Refused::TooLong { .. } => Problem::new(Code::JobTooLong, detail)
-                .hint("ask for less time, and prolong the job while it runs")
-                .field("for"),
-            Refused::TaskEnded => {
-                Problem::new(Code::TaskEnded, detail).hint("look at the task: nothing is left to stop")
-            }
-            Refused::FarmMaintenance { .. } => return maintenance(detail),
-            Refused::Unavailable(_) => Problem::new(Code::Unavailable, detail)
-                .hint("try again later; the admin sees the reason at /readyz"),
-            Refused::Stopping => {
-                Problem::new(Code::Stopping, detail).hint("try again when the controller is back")
-            }
-        };
+        let problem =
+            match refused {
+                Refused::NoSuchWorker => Problem::new(Code::WorkerNotFound, detail)
+                    .hint("list the workers there are: GET /api/v2/workers"),
+                Refused::NoSuchRequest => Problem::new(Code::RequestNotFound, detail)
+                    .hint("list the requests there are: GET /api/v2/requests"),
+                Refused::NoSuchTask => Problem::new(Code::TaskNotFound, detail)
+                    .hint("list the tasks there are: GET /api/v2/tasks"),
+                Refused::NoSuchIntrospection => Problem::new(Code::IntrospectionNotFound, detail)
+                    .hint("list the introspections there are: GET /api/v2/introspections"),
+                Refused::NoSuchRule => Problem::new(Code::RuleNotFound, detail)
+                    .hint("list the rules there are: GET /api/v2/rules"),
+                Refused::RuleExists(_) => Problem::new(Code::RuleExists, detail).field("id"),
+                Refused::Rule(invalid) => Problem::new(Code::InvalidField, detail).field(invalid.field),
+                Refused::Introspection(refusal) => introspection_refused(refusal, detail),
+                Refused::NotAdmitted(refusal) => not_admitted(refusal, detail),
+                Refused::UnderWay(run) => Problem::new(Code::IntrospectionState, detail)
+                    .hint(format!("wait until it ends, or end it: POST /api/v2/introspections/{run}/abort")),
+                Refused::Outdated(run) => Problem::new(Code::IntrospectionState, detail)
+                    .hint(format!("reapply that one: POST /api/v2/introspections/{run}/reapply")),
+                Refused::CannotIntrospect(_) => Problem::new(Code::CannotIntrospect, detail)
+                    .hint("start it with \"way\": \"push\", and let the board send its inventory")
+                    .field("way"),
+                Refused::InventoryTooLarge { .. } => {
+                    Problem::new(Code::BodyTooLarge, detail).hint("leave out what no inspector looks at")
+                }
+                Refused::DriverDisabled(_) => Problem::new(Code::UnknownDriver, detail)
+                    .hint("enable the driver, or use another")
+                    .field("driver"),
+                Refused::NoSuchPlugin(_) => Problem::new(Code::PluginNotFound, detail)
+                    .hint("list the plugins there are: GET /api/v2/plugins"),
+                // Only a pin names one here: in a body, about a worker that there is.
+                Refused::NoSuchVersion { .. } => Problem::new(Code::InvalidField, detail)
+                    .hint("look at its versions: GET /api/v2/plugins/{name}")
+                    .field("driver_version"),
+                // Changes of plugins have their own way to be refused.
+                Refused::Plugin(_) => Problem::new(Code::PluginInUse, detail),
+                Refused::Worker(refusal) => worker_refused(refusal, detail),
+                Refused::Request(refusal) => request_refused(refusal, detail),
+                Refused::KeyReused => Problem::new(Code::IdempotencyMismatch, detail)
+                    .hint("use a new key for a new request")
+                    .field("Idempotency-Key"),
+                Refused::Revision { current } => Problem::new(Code::RevisionMismatch, detail)
+                    .hint(format!("read it again, then send If-Match: \"{current}\""))
+                    .field("If-Match"),
+                Refused::UnknownDriver { .. } => Problem::new(Code::UnknownDriver, detail)
+                    .hint("use one of these, or install the driver's plugin")
+                    .field("driver"),
+                Refused::DriverConfig(_) => Problem::new(Code::DriverConfig, detail)
+                    .hint("correct driver_config as the driver says")
+                    .field("driver_config"),
+                Refused::Full { .. } => {
+                    Problem::new(Code::FarmFull, detail).hint("try later, or close what is no longer needed")
+                }
+                Refused::TooLong { .. } => Problem::new(Code::JobTooLong, detail)
+                    .hint("ask for less time, and prolong the job while it runs")
+                    .field("for"),
+                Refused::TaskEnded => {
+                    Problem::new(Code::TaskEnded, detail).hint("look at the task: nothing is left to stop")
+                }
+                Refused::FarmMaintenance { .. } => return maintenance(detail),
+                Refused::Unavailable(_) => Problem::new(Code::Unavailable, detail)
+                    .hint("try again later; the admin sees the reason at /readyz"),
+                Refused::Stopping => {
+                    Problem::new(Code::Stopping, detail).hint("try again when the controller is back")
+                }
+            };
         problem.into()
     }
 }

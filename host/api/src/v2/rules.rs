@@ -64,11 +64,7 @@ pub(crate) async fn remove_all(
 }
 
 /// Tries a rule on the newest processed inventory of a worker; nothing changes.
-pub(crate) async fn test(
-    Served(app): Served,
-    headers: HeaderMap,
-    body: Whole,
-) -> Result<Response, Refuse> {
+pub(crate) async fn test(Served(app): Served, headers: HeaderMap, body: Whole) -> Result<Response, Refuse> {
     revision::not_taken(&headers)?;
     let sent: wire::TestRule = body.json()?;
     let rule = taken(&app, "rule.", sent.rule)?;

@@ -165,7 +165,11 @@ impl Farm {
         stored.into_iter().find(|stored| stored.id == run).expect("the run is stored")
     }
 
-    pub(crate) async fn run_is(&self, run: IntrospectionId, state: introspection::State) -> Arc<Introspection> {
+    pub(crate) async fn run_is(
+        &self,
+        run: IntrospectionId,
+        state: introspection::State,
+    ) -> Arc<Introspection> {
         self.eventually(&format!("introspection {run} is {state:?}"), || self.run(run).state == state).await;
         self.run(run)
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
-use std::time::Instant;
 
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -18,6 +17,7 @@ use grove_tests_kit::client::{IntrospectionsQuery, TasksQuery};
 use grove_tests_kit::farm::{Farm, uuid, wish};
 use grove_tests_kit::{Grove, Setup, Sshd, tools, wait};
 use serde_json::json;
+use tokio::time::Instant;
 
 /// Boards that are introspected at once.
 const BOARDS: u64 = 1000;
@@ -52,7 +52,8 @@ async fn a_real_machine_is_asked_for_what_nobody_typed() {
     assert_eq!(found.get("memory_mib"), Some(&memory.to_string()), "{found:?}");
 
     farm.to_idle(uuid(1)).await;
-    let wants = [format!("arch={arch}"), format!("cpu_count={processors}.."), format!("memory_mib>={}", memory / 2)];
+    let wants =
+        [format!("arch={arch}"), format!("cpu_count={processors}.."), format!("memory_mib>={}", memory / 2)];
     let (request, _) = farm.get(&wish(&wants.each_ref().map(String::as_str))).await;
     farm.close_request(request, None).await.unwrap();
     farm.until_worker(uuid(1), WorkerState::Idle).await;

@@ -171,29 +171,29 @@ impl Figures {
                 self.created += u64::from(creates);
                 Some(answer)
             }
-            Err(error) if error.is_refused_connection() => None,
-            Err(Error::Unreachable { .. }) => {
+            Err(error) if error.is_unreachable() => None,
+            Err(error) if error.is_protocol() => panic!("{error}"),
+            Err(error) if !error.is_refused() => {
                 self.unanswered += 1;
                 self.maybe_created += u64::from(creates);
                 None
             }
-            Err(Error::Problem(problem)) => {
-                let said = problem.status;
-                assert!(matches!(said, 409 | 503 | 507), "an answer that nobody expects: {problem:?}");
+            Err(error) => {
+                let said = error.problem().status;
+                assert!(matches!(said, 409 | 503 | 507), "an answer that nobody expects: {error:?}");
                 self.refused += 1;
                 // It could not be stored, as far as the farm knows.
                 self.maybe_created += u64::from(creates && said >= 500);
                 None
             }
-            Err(error) => panic!("{error}"),
         }
     }
 }
 
 /// Whether it surely was not done.
 fn is_undone<T>(answer: &Result<T, Error>) -> bool {
-    let refused = |error: &Error| error.problem().is_some_and(|problem| problem.status < 500);
-    answer.as_ref().is_err_and(|error| error.is_refused_connection() || refused(error))
+    let refused = |error: &Error| error.is_refused() && error.problem().status < 500;
+    answer.as_ref().is_err_and(|error| error.is_unreachable() || refused(error))
 }
 
 impl<T> Account<T> {

@@ -15,7 +15,7 @@ mod identity;
 mod pulse;
 mod signals;
 mod ssh;
-mod wait;
+pub(crate) mod wait;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
