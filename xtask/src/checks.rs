@@ -24,6 +24,9 @@ const NEEDED: [(&str, &str); 8] = [
     ("python3", "python3"),
 ];
 
+/// What modules of tests are called that need built guests.
+const WITH_GUESTS: &str = "with_guests";
+
 /// Runs the checks; all of them, even when an earlier one fails.
 ///
 /// # Errors
@@ -151,7 +154,7 @@ fn plugin_tests(project: &Project) -> Command {
     cargo
 }
 
-/// Quick: without the crates under `tests/`, which look at several rooms at once and need guests.
+/// Quick: without what needs guests: the crates under `tests/`, which look at several rooms at once, and tests that say so.
 fn host_tests(project: &Project, quick: bool) -> Result<Command> {
     let mut cargo = project::cargo(&project.root);
     cargo.args(["test", "--workspace", "--no-fail-fast"]);
@@ -162,6 +165,7 @@ fn host_tests(project: &Project, quick: bool) -> Result<Command> {
         for package in all.members().filter(|package| package.folder().starts_with(&tests)) {
             cargo.args(["--exclude", &package.name]);
         }
+        cargo.args(["--", "--skip", WITH_GUESTS]);
     } else {
         cargo.env(bundle::BUNDLE, project.bundle());
         // Cargo builds it for the tests of its own package, with these plugins.

@@ -41,6 +41,7 @@ impl Plugins for NoPlugins {
         _: String,
         _: Bytes,
         _: bool,
+        _: Option<u64>,
     ) -> BoxFuture<'static, Result<(Plugin, Created), PluginRefused>> {
         none()
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use grove_control::Controller;
 use grove_domain::group::{Owner, OwnerGroups};
+use grove_domain::introspection::TokenDigest;
 use grove_objects::{Artifacts, Logs};
 
 use crate::plugins::Plugins;
@@ -19,6 +20,8 @@ pub struct Options {
     pub owner: Owner,
     /// The host that users connect to for tunnels: an address, or a name that resolves to one.
     pub advertise: String,
+    /// Digest of what boards show that nobody registered; none = they are not taken in.
+    pub enrolment: Option<TokenDigest>,
 }
 
 impl Default for Options {
@@ -26,6 +29,7 @@ impl Default for Options {
         Self {
             owner: Owner { name: "local".to_owned(), groups: OwnerGroups::All },
             advertise: "127.0.0.1".to_owned(),
+            enrolment: None,
         }
     }
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use grove_wire::limits;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -12,8 +11,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 /// Why a body could not be had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum BodyError {
-    /// More than [`limits::BODY`].
-    TooLarge,
+    /// More than so many bytes.
+    TooLarge(usize),
     /// It did not come in time.
     TooSlow,
     /// The client went away, or its framing is broken.
@@ -22,28 +21,36 @@ pub(crate) enum BodyError {
 
 impl BodyError {
     /// For people.
-    pub(crate) fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> String {
         match self {
-            Self::TooLarge => "the body is larger than 1 MiB",
-            Self::TooSlow => "the body did not arrive in time",
-            Self::Broken => "the body could not be read to its end",
+            Self::TooLarge(most) if most % (1 << 20) == 0 => {
+                format!("the body is larger than {} MiB", most >> 20)
+            }
+            Self::TooLarge(most) => format!("the body is larger than {most} bytes"),
+            Self::TooSlow => "the body did not arrive in time".to_owned(),
+            Self::Broken => "the body could not be read to its end".to_owned(),
         }
     }
 }
 
-/// The whole body.
-pub(crate) async fn read(headers: &HeaderMap, body: Body, patience: Duration) -> Result<Bytes, BodyError> {
+/// The whole body, of at most so many bytes.
+pub(crate) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    patience: Duration,
+    most: usize,
+) -> Result<Bytes, BodyError> {
     // A body that says beforehand that it is too large is not waited for.
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limits::BODY as u64) {
-        return Err(BodyError::TooLarge);
+    if announced.is_some_and(|length| length > most as u64) {
+        return Err(BodyError::TooLarge(most));
     }
     if axum::body::HttpBody::is_end_stream(&body) {
         return Ok(Bytes::new());
     }
-    match tokio::time::timeout(patience, Limited::new(body, limits::BODY).collect()).await {
+    match tokio::time::timeout(patience, Limited::new(body, most).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge(most)),
         Ok(Err(_)) => Err(BodyError::Broken),
         Err(_) => Err(BodyError::TooSlow),
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use grove_wire::{Code, Problem};
+use grove_wire::{Code, Problem, limits};
 use tokio::sync::Semaphore;
 
 use crate::app::{App, Inner};
@@ -12,7 +12,6 @@ use crate::metrics::Metrics;
 use crate::services::{Services, causes};
 use crate::stopping::Stopping;
 use crate::transfer::Transfer;
-use crate::v2::idempotency::Remembered;
 use crate::v2::refuse::Refuse;
 
 /// Bounds on what clients may cost.
@@ -38,6 +37,8 @@ pub struct Limits {
     pub import: u64,
     /// Artifacts being brought at the same time.
     pub bringing: usize,
+    /// Bytes of an inventory.
+    pub inventory: usize,
 }
 
 impl Default for Limits {
@@ -53,6 +54,7 @@ impl Default for Limits {
             exports: 2,
             import: 16 << 30,
             bringing: 16,
+            inventory: limits::INVENTORY,
         }
     }
 }
@@ -69,8 +71,6 @@ pub struct Shared {
     pub(crate) limits: Limits,
     pub(crate) services: Arc<dyn Services>,
     pub(crate) metrics: Metrics,
-    /// Outlives controllers, as what was made does.
-    pub(crate) remembered: Arc<Remembered>,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) exports: Arc<Semaphore>,
@@ -90,7 +90,6 @@ impl Front {
                 limits,
                 services,
                 metrics: Metrics::default(),
-                remembered: Arc::default(),
                 streams: Arc::new(Semaphore::new(limits.streams)),
                 uploads: Arc::new(Semaphore::new(limits.uploads)),
                 exports: Arc::new(Semaphore::new(limits.exports)),

@@ -32,4 +32,5 @@ pub use front::{Attached, Front, Limits};
 pub use plugins::{PluginRefused, Plugins};
 pub use server::serve;
 pub use services::Services;
-pub use transfer::{Feed, Sink, Transfer, TransferRefused, Write};
+pub use transfer::{Feed, Sink, Transfer, Write};
+pub use v2::token::digest as token_digest;

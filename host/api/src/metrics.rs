@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use grove_domain::request;
 use grove_domain::worker;
+use grove_domain::{introspection, request};
 use grove_wire::service::ServiceState;
 use http::StatusCode;
 
@@ -14,8 +14,10 @@ use crate::router::PATHS;
 use crate::v1::Action;
 
 /// Statuses that are counted apart; the last one stands for all others.
-const STATUSES: [u16; 21] =
-    [200, 201, 202, 204, 304, 308, 400, 404, 405, 408, 409, 412, 413, 422, 429, 431, 500, 501, 503, 504, 0];
+const STATUSES: [u16; 23] = [
+    200, 201, 202, 204, 304, 308, 400, 401, 403, 404, 405, 408, 409, 412, 413, 422, 429, 431, 500, 501, 503,
+    504, 0,
+];
 
 const SERVICE_STATES: [(ServiceState, &str); 5] = [
     (ServiceState::Stopped, "stopped"),
@@ -134,6 +136,23 @@ fn farm(out: &mut String, app: &App) {
     }
     for (state, count) in request::State::ALL.iter().zip(by_state) {
         line(out, format_args!("grove_requests{{state=\"{}\"}} {count}", state.name()));
+    }
+
+    head(
+        out,
+        "grove_introspections",
+        "gauge",
+        "Introspections that go on, and the newest of each worker, by state.",
+    );
+    let mut by_state = [0_u64; introspection::State::ALL.len()];
+    for run in farm.introspections().values() {
+        let place = introspection::State::ALL.iter().position(|state| *state == run.state);
+        if let Some(count) = place.and_then(|place| by_state.get_mut(place)) {
+            *count += 1;
+        }
+    }
+    for (state, count) in introspection::State::ALL.iter().zip(by_state) {
+        line(out, format_args!("grove_introspections{{state=\"{}\"}} {count}", state.name()));
     }
 
     for (name, kind, help, value) in [

@@ -14,13 +14,14 @@ pub trait Plugins: Send + Sync + 'static {
     fn list(&self) -> Vec<Plugin>;
 
     /// Takes in a version: `manifest` is the text of its plugin.toml. With `activate` it is loaded, checked, and used
-    /// from now on. `Created::No` = exactly this version was there.
+    /// from now on. `Created::No` = exactly this version was there, so sending it again makes nothing twice.
     fn install(
         &self,
         actor: &str,
         manifest: String,
         component: Bytes,
         activate: bool,
+        expected: Option<u64>,
     ) -> BoxFuture<'static, Result<(Plugin, Created), PluginRefused>>;
 
     /// Uses it; of policies it becomes the farm's, in place of the one before.

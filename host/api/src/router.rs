@@ -17,7 +17,7 @@ use crate::v2::refuse::Refuse;
 use crate::{pages, v1, v2};
 
 /// Every path outside v1.
-pub(crate) const PATHS: [&str; 42] = [
+pub(crate) const PATHS: [&str; 54] = [
     "/api/v2/workers",
     "/api/v2/workers/{uuid}",
     "/api/v2/workers/{uuid}/state",
@@ -34,6 +34,18 @@ pub(crate) const PATHS: [&str; 42] = [
     "/api/v2/tasks/{id}",
     "/api/v2/tasks/{id}/cancel",
     "/api/v2/tasks/{id}/log",
+    "/api/v2/introspections",
+    "/api/v2/introspections/data",
+    "/api/v2/introspections/reapply",
+    "/api/v2/introspections/{id}",
+    "/api/v2/introspections/{id}/abort",
+    "/api/v2/introspections/{id}/reapply",
+    "/api/v2/introspections/{id}/data",
+    "/api/v2/introspections/{id}/findings",
+    "/api/v2/introspections/{id}/diff",
+    "/api/v2/rules",
+    "/api/v2/rules/test",
+    "/api/v2/rules/{id}",
     "/api/v2/artifacts",
     "/api/v2/artifacts/{group}/{key}",
     "/api/v2/plugins",
@@ -99,6 +111,21 @@ impl Front {
             .route("/api/v2/tasks/{id}", get(v2::tasks::get))
             .route("/api/v2/tasks/{id}/cancel", post(v2::tasks::cancel))
             .route("/api/v2/tasks/{id}/log", get(v2::logs::get))
+            .route("/api/v2/introspections", get(v2::introspections::list).post(v2::introspections::start))
+            .route("/api/v2/introspections/data", post(v2::introspections::enrol))
+            .route("/api/v2/introspections/reapply", post(v2::introspections::reapply_all))
+            .route("/api/v2/introspections/{id}", get(v2::introspections::get))
+            .route("/api/v2/introspections/{id}/abort", post(v2::introspections::abort))
+            .route("/api/v2/introspections/{id}/reapply", post(v2::introspections::reapply))
+            .route(
+                "/api/v2/introspections/{id}/data",
+                get(v2::introspections::get_data).post(v2::introspections::put_data),
+            )
+            .route("/api/v2/introspections/{id}/findings", get(v2::introspections::findings))
+            .route("/api/v2/introspections/{id}/diff", get(v2::introspections::difference))
+            .route("/api/v2/rules", get(v2::rules::list).post(v2::rules::add).delete(v2::rules::remove_all))
+            .route("/api/v2/rules/test", post(v2::rules::test))
+            .route("/api/v2/rules/{id}", get(v2::rules::get).delete(v2::rules::remove))
             .route("/api/v2/artifacts", get(v2::artifacts::list))
             .route(
                 "/api/v2/artifacts/{group}/{key}",

@@ -26,12 +26,18 @@ pub(crate) fn missing(services: &[Service]) -> Vec<String> {
     services.iter().filter(is_missing).map(|service| line(service, services)).collect()
 }
 
-/// Why the farm is not served: the services at the root of it, each as what waits for it. One for which nothing waits
-/// keeps nothing from being served, so it is told only when there is nothing else.
+/// Why the farm is not served: the services at the root of it, each as what waits for it. One that nothing needs keeps
+/// nothing from being served, so it is told only when there is nothing else.
 pub(crate) fn causes(services: &[Service]) -> String {
-    let roots = services.iter().filter(|service| is_missing(service) && service.waits_for.is_empty());
+    // By what they need, not by what they wait for: one that is just being started waits for nothing for a moment.
+    let lacks = |service: &Service, input: &str| {
+        let mut lacking = service.inputs.iter().filter(|input| input.state != Some(ServiceState::Started));
+        lacking.any(|lacking| lacking.name == input)
+    };
+    let all = || services.iter().filter(is_missing);
+    let roots = all().filter(|service| !all().any(|input| lacks(service, &input.name)));
     let waited_for = roots.clone().filter_map(|root| {
-        let waiting = services.iter().find(|other| other.waits_for.contains(&root.name))?;
+        let waiting = all().find(|other| lacks(other, &root.name))?;
         Some(format!("{} waits for {}", waiting.name, awaited(&root.name, services)))
     });
     let mut lines: Vec<String> = waited_for.collect();
@@ -93,13 +99,16 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use grove_wire::service::ServiceInput;
+
     use super::*;
 
     fn service(name: &str, state: ServiceState, waits_for: &[&str], error: Option<&str>) -> Service {
+        let input = |&name: &&str| ServiceInput { name: name.to_owned(), state: Some(Waiting) };
         Service {
             name: name.to_owned(),
             state,
-            inputs: Vec::new(),
+            inputs: waits_for.iter().map(input).collect(),
             waits_for: waits_for.iter().map(|&name| name.to_owned()).collect(),
             starts: 0,
             restarts: 0,
@@ -127,6 +136,11 @@ mod tests {
             causes(&services),
             "plugins waits for runtime; controller waits for store: disk I/O error"
         );
+        // In the moment in which it finds that out.
+        services[1].state = Starting;
+        services[1].waits_for.clear();
+        assert!(causes(&services).contains("controller waits for store: disk I/O error"));
+        services[1] = service("controller", Waiting, &["store"], Some("input store is not running"));
         services[5].next_start = Some("2026-01-01T00:00:02.5Z".parse().unwrap());
         insta::assert_snapshot!(missing(&services).join("\n"), @r"
         api waits for controller, plugins
@@ -146,8 +160,7 @@ mod tests {
         ];
         assert_eq!(causes(&services), "api waits for plugins");
         services.truncate(2);
-        services[0].state = Started;
-        services[0].waits_for.clear();
+        services[0] = service("api", Started, &[], None);
         assert_eq!(causes(&services), "plugin/ssh@0123456789ab is starting");
     }
 

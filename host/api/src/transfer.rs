@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{Stream, stream};
+use grove_wire::Error;
 use grove_wire::farm::FarmImport;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -23,25 +24,14 @@ pub trait Transfer: Send + Sync + 'static {
     ///
     /// # Errors
     /// It may not.
-    fn may_import(&self) -> Result<(), TransferRefused>;
+    fn may_import(&self) -> Result<(), Error>;
 
     /// Takes a snapshot of the farm, whether or not it is served.
-    fn export(&self) -> BoxFuture<'static, Result<Write, TransferRefused>>;
+    fn export(&self) -> BoxFuture<'static, Result<Write, Error>>;
 
     /// Reads an export, and replaces the farm by it; with `dry_run` it only says what would change. What has been read to
     /// its end is carried out, even when nobody waits for it any more.
-    fn import(&self, from: Feed, dry_run: bool) -> BoxFuture<'static, Result<FarmImport, TransferRefused>>;
-}
-
-/// Why the farm was not exported or imported; nothing was changed. The texts are for people.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum TransferRefused {
-    /// It is not in maintenance.
-    AtWork(String),
-    /// The file is wrong: where, and how.
-    BadExport(String),
-    /// It cannot be done now.
-    Unavailable(String),
+    fn import(&self, from: Feed, dry_run: bool) -> BoxFuture<'static, Result<FarmImport, Error>>;
 }
 
 enum Piece {

@@ -27,7 +27,8 @@ impl Client {
         Pages::new(self, "artifacts", query)
     }
 
-    /// Brings an artifact of `size` bytes, however long that takes. One that is there already is replaced.
+    /// Brings an artifact of `size` bytes, however long that takes. One that is there already is replaced; `expected`:
+    /// only if it holds what has this SHA-256, in hex.
     ///
     /// # Errors
     /// When the farm refuses it, or cannot be reached to the end.
@@ -37,8 +38,9 @@ impl Client {
         key: &str,
         size: u64,
         body: impl Into<Body>,
+        expected: Option<&str>,
     ) -> Result<Artifact, Error> {
-        let call = self.v2(Method::PUT, &["artifacts", group, key]);
+        let call = self.v2(Method::PUT, &["artifacts", group, key]).expecting(expected);
         let call = call.header(CONTENT_LENGTH, &size.to_string()).bytes(body.into());
         call.stream_json(HeaderValue::from_static("application/json")).await
     }
@@ -53,12 +55,12 @@ impl Client {
         Ok(Download { client: self.clone(), response })
     }
 
-    /// Removes an artifact.
+    /// Removes an artifact; `expected`: only if it holds what has this SHA-256, in hex.
     ///
     /// # Errors
     /// When there is none, or the farm cannot be reached.
-    pub async fn remove_artifact(&self, group: &str, key: &str) -> Result<(), Error> {
-        self.v2(Method::DELETE, &["artifacts", group, key]).done().await
+    pub async fn remove_artifact(&self, group: &str, key: &str, expected: Option<&str>) -> Result<(), Error> {
+        self.v2(Method::DELETE, &["artifacts", group, key]).expecting(expected).done().await
     }
 }
 
@@ -73,6 +75,6 @@ impl Download {
     /// # Errors
     /// When the connection breaks.
     pub async fn next(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, Error> {
-        self.response.chunk().await.map_err(|error| self.client.transport.unreachable(error))
+        self.response.chunk().await.map_err(|error| self.client.transport.failed(error))
     }
 }

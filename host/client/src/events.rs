@@ -104,7 +104,7 @@ impl Events {
                 Ok(()) => Ok(true),
                 Err(_) => Err(transport.protocol(format!("an event of more than {MAX_EVENT} bytes"))),
             },
-            Ok(Err(error)) => Err(transport.unreachable(error)),
+            Ok(Err(error)) => Err(transport.failed(error)),
             Ok(Ok(None)) | Err(_) => Ok(false),
         }
     }

@@ -25,7 +25,7 @@ pub struct Export {
 impl Export {
     /// The next bytes of it; none = it has ended well.
     pub async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Error> {
-        let chunk = self.response.chunk().await.map_err(|error| self.transport.unreachable(error))?;
+        let chunk = self.response.chunk().await.map_err(|error| self.transport.failed(error))?;
         Ok(chunk.map(Vec::from))
     }
 }

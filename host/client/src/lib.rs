@@ -18,9 +18,9 @@
 //! decision about the farm.
 
 mod artifacts;
-mod error;
 mod events;
 mod farm;
+mod introspections;
 mod jobs;
 mod limits;
 mod logs;
@@ -28,6 +28,7 @@ mod mode;
 mod pages;
 mod plugins;
 mod requests;
+mod rules;
 mod services;
 mod sse;
 mod tasks;
@@ -35,10 +36,10 @@ mod transport;
 mod workers;
 
 pub use artifacts::{ArtifactsQuery, Download};
-pub use error::Error;
 pub use events::{Events, EventsQuery};
 pub use farm::{Export, ImportQuery};
-pub use grove_wire as wire;
+pub use grove_wire::{self as wire, Error, ErrorKind};
+pub use introspections::IntrospectionsQuery;
 pub use logs::TaskLog;
 pub use pages::Pages;
 pub use requests::{Order, RequestsQuery};

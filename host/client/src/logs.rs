@@ -104,7 +104,7 @@ impl TaskLog {
         let transport = &self.client.transport;
         let chunk = match timeout(SILENCE, connection.response.chunk()).await {
             Ok(Ok(Some(chunk))) => chunk,
-            Ok(Err(error)) => return Err(transport.unreachable(error)),
+            Ok(Err(error)) => return Err(transport.failed(error)),
             Ok(Ok(None)) | Err(_) => return Ok(false),
         };
         let broken = |error: serde_json::Error| transport.protocol(format!("a broken line: {error}"));

@@ -30,12 +30,14 @@ impl Client {
         manifest: String,
         component: Vec<u8>,
         activate: bool,
+        expected: Option<u64>,
     ) -> Result<(Plugin, bool), Error> {
         let form = Form::new()
             .part("manifest", Part::text(manifest).file_name("plugin.toml"))
             .part("component", Part::bytes(component).file_name("component.wasm"))
             .text("activate", if activate { "true" } else { "false" });
-        self.v2(Method::POST, &["plugins"]).form(form).waiting(TAKING_IN).json_or_created().await
+        let call = self.v2(Method::POST, &["plugins"]).expecting(expected);
+        call.form(form).waiting(TAKING_IN).json_or_created().await
     }
 
     /// Uses a plugin; a policy becomes the farm's.

@@ -86,15 +86,21 @@ impl Client {
         self.request_call(Method::PATCH, id, &[]).expecting(expected).body(body).json().await
     }
 
-    /// The owner is done with a request: its job ends.
+    /// The owner is done with a request: its job ends, whatever became of it meanwhile.
     pub async fn close_request(&self, id: u64, reason: Option<&str>) -> Result<Request, Error> {
         let body = CloseRequest { reason: reason.map(str::to_owned) };
         self.request_call(Method::POST, id, &["close"]).body(&body).json().await
     }
 
     /// The job shall run for `length` from now; none = the farm's default.
-    pub async fn prolong(&self, id: u64, length: Option<Span>) -> Result<Request, Error> {
-        self.request_call(Method::POST, id, &["prolong"]).body(&Prolong { length }).json().await
+    pub async fn prolong(
+        &self,
+        id: u64,
+        length: Option<Span>,
+        expected: Option<u64>,
+    ) -> Result<Request, Error> {
+        let call = self.request_call(Method::POST, id, &["prolong"]).expecting(expected);
+        call.body(&Prolong { length }).json().await
     }
 
     /// The client of a request is still there.

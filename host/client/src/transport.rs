@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use grove_wire::Problem;
+use grove_wire::{Code, Problem};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH};
 use reqwest::multipart::Form;
 use reqwest::{Method, Response, StatusCode, Url};
@@ -34,7 +34,11 @@ pub(crate) struct Call<'a> {
 
 impl Transport {
     pub(crate) fn new(base_url: &str) -> Result<Self, Error> {
-        let refuse = |what: String| Error::Address { url: base_url.to_owned(), what };
+        let refuse = |what: String| {
+            let message = format!("{base_url:?} is no address of a farm: {what}");
+            let hint = "an address is written like http://farm.example:8487; see --server and GROVE_SERVER";
+            Error::new(Code::InvalidAddress, message).with_hint(hint)
+        };
         let base = Url::parse(base_url).map_err(|error| refuse(error.to_string()))?;
         if base.scheme() != "http" {
             return Err(refuse("only http:// is spoken".to_owned()));
@@ -67,13 +71,31 @@ impl Transport {
         Call { transport: self, builder, timeout: EXCHANGE_TIMEOUT }
     }
 
-    pub(crate) fn unreachable(&self, source: reqwest::Error) -> Error {
-        Error::Unreachable { url: self.base(), source: source.without_url() }
+    /// The exchange came to nothing.
+    pub(crate) fn failed(&self, error: reqwest::Error) -> Error {
+        let url = self.base();
+        let code = if error.is_connect() { Code::Unreachable } else { Code::Interrupted };
+        let error = error.without_url();
+        let message = format!("no answer from {url}: {}", root_cause(&error));
+        let hint = format!("is `grove serve` running at {url}? set --server or GROVE_SERVER");
+        Error::new(code, message).with_hint(hint).because(error)
     }
 
+    /// What came is nothing that a farm answers.
     pub(crate) fn protocol(&self, what: impl Into<String>) -> Error {
-        Error::Protocol { url: self.base(), what: what.into() }
+        let message = format!("{} does not answer as a farm does: {}", self.base(), what.into());
+        let hint = "is that address a farm of this version? see --server and GROVE_SERVER";
+        Error::new(Code::NotAFarm, message).with_hint(hint)
     }
+}
+
+/// The innermost cause: the outer ones only repeat that a request was sent.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }
 
 impl Call<'_> {
@@ -100,10 +122,10 @@ impl Call<'_> {
         self
     }
 
-    /// Only when the resource is still at this revision.
-    pub(crate) fn expecting(self, revision: Option<u64>) -> Self {
-        match revision {
-            Some(revision) => self.header(IF_MATCH, &format!("\"{revision}\"")),
+    /// Only when the resource is still what has this tag.
+    pub(crate) fn expecting(self, tag: Option<impl std::fmt::Display>) -> Self {
+        match tag {
+            Some(tag) => self.header(IF_MATCH, &format!("\"{tag}\"")),
             None => self,
         }
     }
@@ -152,14 +174,14 @@ impl Call<'_> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, accept);
         let response = self.builder.headers(headers).send();
-        let response = response.await.map_err(|error| self.transport.unreachable(error))?;
+        let response = response.await.map_err(|error| self.transport.failed(error))?;
         accepted(self.transport, response).await
     }
 
     /// The answer's JSON to a body without end: no limit on its time.
     pub(crate) async fn upload<T: DeserializeOwned>(self, sent: reqwest::Body) -> Result<T, Error> {
         let transport = self.transport;
-        let response = self.builder.body(sent).send().await.map_err(|error| transport.unreachable(error))?;
+        let response = self.builder.body(sent).send().await.map_err(|error| transport.failed(error))?;
         let bytes = body(transport, accepted(transport, response).await?).await?;
         serde_json::from_slice(&bytes).map_err(|error| transport.protocol(error.to_string()))
     }
@@ -174,7 +196,7 @@ impl Call<'_> {
 
     async fn answer(self) -> Result<Response, Error> {
         let response = self.builder.timeout(self.timeout).send();
-        let response = response.await.map_err(|error| self.transport.unreachable(error))?;
+        let response = response.await.map_err(|error| self.transport.failed(error))?;
         accepted(self.transport, response).await
     }
 }
@@ -192,7 +214,7 @@ async fn accepted(transport: &Transport, response: Response) -> Result<Response,
     let bytes = body(transport, response).await?;
     if is_problem {
         return match serde_json::from_slice::<Problem>(&bytes) {
-            Ok(problem) => Err(Error::Problem(Box::new(problem))),
+            Ok(problem) => Err(problem.into()),
             Err(error) => Err(transport.protocol(format!("status {status} with a broken problem: {error}"))),
         };
     }
@@ -210,7 +232,7 @@ fn unexpected(status: StatusCode, body: &[u8]) -> String {
 /// Reads the body, but never more than [`MAX_ANSWER`].
 async fn body(transport: &Transport, mut response: Response) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| transport.unreachable(error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| transport.failed(error))? {
         if bytes.len() + chunk.len() > MAX_ANSWER {
             return Err(transport.protocol(format!("an answer of more than {MAX_ANSWER} bytes")));
         }

@@ -11,7 +11,7 @@ use canned::Farm;
 use grove_client::wire::request::NewRequest;
 use grove_client::wire::worker::WorkerState;
 use grove_client::wire::{Code, Problem, Uuid};
-use grove_client::{Client, Error, EventsQuery, WorkersQuery};
+use grove_client::{Client, Error, ErrorKind, EventsQuery, WorkersQuery};
 use serde_json::{Value, json};
 
 const UUID: &str = "01900000-0000-7000-8000-000000000001";
@@ -76,7 +76,7 @@ async fn a_list_that_never_ends_is_refused() {
     let farm = Farm::new();
     farm.on("GET /api/v2/workers", 200, json!({"items": [], "next": "same"}));
     let error = client(&farm).workers(&WorkersQuery::default()).take(1).await.unwrap_err();
-    assert!(matches!(&error, Error::Protocol { .. }), "{error}");
+    assert!(error.is_protocol(), "{error:?}");
 }
 
 #[tokio::test]
@@ -86,9 +86,11 @@ async fn a_refusal_keeps_its_problem() {
     farm.on(&format!("DELETE /api/v2/workers/{UUID}"), 409, serde_json::to_value(&problem).unwrap());
     let uuid: Uuid = UUID.parse().unwrap();
     let error = client(&farm).delete_worker(uuid, true, Some(7)).await.unwrap_err();
-    assert_eq!(error.problem(), Some(&problem));
+    assert_eq!(error.problem(), &problem);
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Conflict, "worker_runs"));
+    assert!(error.is_conflict() && error.is_refused() && !error.is_not_found());
     assert_eq!(error.to_string(), "it runs job 42");
-    assert_eq!(error.hint().as_deref(), Some("close request 42 first"));
+    assert_eq!(error.hint(), Some("close request 42 first"));
     assert!(!error.is_transient());
     let call = &farm.calls()[0];
     assert!(call.line.ends_with("?force=true"), "{}", call.line);
@@ -109,10 +111,12 @@ async fn a_plugin_is_sent_as_a_form() {
     let farm = Farm::new();
     farm.on("POST /api/v2/plugins", 201, plugin()).on("POST /api/v2/plugins", 200, plugin());
     let client = client(&farm);
-    let (plugin, new) = client.install_plugin("[plugin]".to_owned(), b"\0asm".to_vec(), false).await.unwrap();
+    let (plugin, new) =
+        client.install_plugin("[plugin]".to_owned(), b"\0asm".to_vec(), false, Some(7)).await.unwrap();
     assert_eq!((plugin.name.as_str(), new), ("hello", true));
-    assert!(!client.install_plugin("[plugin]".to_owned(), b"\0asm".to_vec(), true).await.unwrap().1);
+    assert!(!client.install_plugin("[plugin]".to_owned(), b"\0asm".to_vec(), true, None).await.unwrap().1);
     let call = &farm.calls()[0];
+    assert_eq!(call.headers["if-match"], "\"7\"");
     let boundary = call.headers["content-type"].strip_prefix("multipart/form-data; boundary=").unwrap();
     let parts: Vec<&str> =
         call.body.split(boundary).map(|part| part.trim_matches(['-', '\r', '\n'])).collect();
@@ -150,7 +154,7 @@ async fn what_is_no_farm_is_told_apart() {
         .on_text("GET /api/v2/requests/3", 409, "application/problem+json", "{}");
     for id in 1..=3 {
         let error = client(&farm).request(id).await.unwrap_err();
-        assert!(matches!(&error, Error::Protocol { .. }), "{error}");
+        assert!(error.is_protocol(), "{error:?}");
         assert!(error.to_string().contains(&farm.url), "{error}");
     }
 }
@@ -160,8 +164,9 @@ async fn an_absent_farm_is_told_with_what_to_do() {
     // Nobody listens at port 1.
     let url = "http://127.0.0.1:1";
     let error = Client::new(url).unwrap().health().await.unwrap_err();
-    assert!(error.is_transient() && error.is_refused_connection(), "{error:?}");
+    assert!(error.is_transient() && error.is_unreachable() && !error.is_refused(), "{error:?}");
     assert!(error.to_string().contains("refused"), "{error}");
+    assert!(std::error::Error::source(&error).is_some(), "{error:?}");
     assert!(error.hint().unwrap().contains(&format!("`grove serve` running at {url}")), "{error}");
 }
 
@@ -169,7 +174,7 @@ async fn an_absent_farm_is_told_with_what_to_do() {
 fn addresses_that_are_none_are_refused() {
     for address in ["", "farm:8487", "https://farm", "http://", "http://farm/?a=b", "ftp://farm"] {
         let error = Client::new(address).unwrap_err();
-        assert!(matches!(&error, Error::Address { .. }), "{address}: {error}");
+        assert_eq!(error.code(), "invalid_address", "{address}: {error}");
     }
     assert_eq!(Client::new("http://farm:1/grove/").unwrap().base_url(), "http://farm:1/grove");
 }
@@ -245,7 +250,7 @@ async fn broken_events_end_the_stream() {
     farm.on_text("GET /api/v2/events", 200, "text/event-stream", "id: 1\ndata: {}\n\n");
     let mut events = client(&farm).events(EventsQuery::default()).await.unwrap();
     let error = events.next().await.unwrap_err();
-    assert!(matches!(&error, Error::Protocol { .. }), "{error}");
+    assert!(error.is_protocol(), "{error:?}");
 }
 
 #[test]
@@ -263,6 +268,108 @@ fn no_server_is_among_the_dependencies() {
     let ours: Vec<&&str> = names.iter().filter(|name| name.starts_with("grove-")).collect();
     assert!(ours.iter().all(|name| ["grove-client", "grove-wire"].contains(name)), "{ours:?}");
     assert!(!names.contains(&"axum"), "{names:?}");
+}
+
+#[tokio::test]
+async fn introspections_and_rules_are_asked_and_changed() {
+    use grove_client::IntrospectionsQuery;
+    use grove_client::wire::introspection::{InventoryKind, StartIntrospection, WantedWay};
+    use grove_client::wire::rule::{Action, AddRule, TestRule};
+
+    let (worker, id) = (UUID.parse().unwrap(), UUID.parse().unwrap());
+    let run = json!({
+        "id": UUID, "worker": UUID, "way": "push", "state": "waiting", "since": "2026-01-01T00:00:00Z", "started": "2026-01-01T00:00:00Z", "finished": null,
+        "error": null, "has_data": {"raw": true, "processed": false}, "revision": 4, "colour": "new",
+    });
+    let path = format!("/api/v2/introspections/{UUID}");
+    let farm = Farm::new();
+    let mut told = run.clone();
+    told["token"] = "secret".into();
+    let diff = json!({
+        "id": UUID, "with": UUID, "differences": [{"path": "/a", "before": null}, {"path": "/b", "after": 1}], "more": false,
+    });
+    farm.on("POST /api/v2/introspections", 202, told)
+        .on("GET /api/v2/introspections", 200, json!({"items": [run], "next": null}))
+        .on(&format!("GET {path}"), 200, run.clone())
+        .on(&format!("POST {path}/abort"), 202, run.clone())
+        .on(&format!("POST {path}/reapply"), 202, run.clone())
+        .on("POST /api/v2/introspections/reapply", 202, json!({"count": 3}))
+        .on(&format!("GET {path}/data"), 200, json!({"cpu": 4}))
+        .on(&format!("GET {path}/findings"), 200, json!({"capabilities": {"a": "b"}, "labels": {}, "by": {}}))
+        .on(&format!("GET {path}/diff"), 200, diff);
+    let client = client(&farm);
+    let started =
+        client.start_introspection(&StartIntrospection { worker, way: WantedWay::Push }, Some(7)).await;
+    assert_eq!(started.unwrap().token.as_deref(), Some("secret"));
+    let query = IntrospectionsQuery { worker: Some(worker), state: None };
+    assert_eq!(client.introspections(&query).take(9).await.unwrap().len(), 1);
+    assert!(!client.introspection(id).await.unwrap().state.is_terminal());
+    client.introspection_newer_than(id, 4, Duration::from_secs(5)).await.unwrap();
+    client.abort_introspection(id, Some(4)).await.unwrap();
+    client.reapply_introspection(id, None).await.unwrap();
+    assert_eq!(client.reapply_introspections().await.unwrap().count, 3);
+    assert_eq!(client.inventory(id, InventoryKind::Raw).await.unwrap(), json!({"cpu": 4}));
+    assert_eq!(client.findings(id).await.unwrap().capabilities["a"], "b");
+    let differences = client.inventory_diff(id, Some(id)).await.unwrap().differences;
+    assert_eq!((&differences[0].before, &differences[0].after), (&Some(Value::Null), &None));
+    assert_eq!((&differences[1].before, &differences[1].after), (&None, &Some(json!(1))));
+
+    let rule = json!({
+        "id": UUID, "place": 1, "description": "", "scope": null, "conditions": [],
+        "actions": [{"action": "add-trait", "name": "x"}], "created": "2026-01-01T00:00:00Z", "revision": 1,
+    });
+    let trial = json!({
+        "introspection": UUID, "in_scope": true, "applies": true, "conditions": [], "error": null,
+        "changes": [{"change": "unset-capability", "key": "x"}],
+    });
+    farm.on("POST /api/v2/rules", 201, rule.clone())
+        .on("GET /api/v2/rules", 200, json!({"items": [rule], "next": null}))
+        .on(&format!("GET /api/v2/rules/{UUID}"), 200, rule.clone())
+        .on("POST /api/v2/rules/test", 200, trial)
+        .on(&format!("DELETE /api/v2/rules/{UUID}"), 204, Value::Null)
+        .on("DELETE /api/v2/rules", 204, Value::Null);
+    let new = AddRule {
+        id: None,
+        description: String::new(),
+        scope: None,
+        conditions: Vec::new(),
+        actions: vec![Action::SetCapability { name: "x".to_owned(), value: None }],
+    };
+    assert_eq!(client.add_rule(&new).await.unwrap().place, 1);
+    assert_eq!(client.rules().take(9).await.unwrap().len(), 1);
+    client.rule(id).await.unwrap();
+    assert!(client.test_rule(&TestRule { rule: new, worker }).await.unwrap().applies);
+    client.remove_rule(id, Some(1)).await.unwrap();
+    client.remove_rules().await.unwrap();
+    let calls: Vec<String> = farm
+        .calls()
+        .iter()
+        .map(|call| {
+            let expected = call.headers.get("if-match").map_or("", String::as_str);
+            format!("{} {} {expected}", call.line, call.body).trim_end().to_owned()
+        })
+        .collect();
+    let one = format!("{path}/");
+    let calls = calls.join("\n").replace(&one, "RUN/").replace(&path, "RUN").replace(UUID, "ID");
+    let expected = [
+        r#"POST /api/v2/introspections {"worker":"ID","way":"push"} "7""#,
+        "GET /api/v2/introspections?worker=ID&limit=9",
+        "GET RUN",
+        "GET RUN?wait=5s&revision=4",
+        r#"POST RUN/abort  "4""#,
+        "POST RUN/reapply",
+        "POST /api/v2/introspections/reapply",
+        "GET RUN/data?kind=raw",
+        "GET RUN/findings",
+        "GET RUN/diff?with=ID",
+        r#"POST /api/v2/rules {"description":"","scope":null,"conditions":[],"actions":[{"action":"set-capability","name":"x"}]}"#,
+        "GET /api/v2/rules",
+        "GET /api/v2/rules/ID",
+        r#"POST /api/v2/rules/test {"rule":{"description":"","scope":null,"conditions":[],"actions":[{"action":"set-capability","name":"x"}]},"worker":"ID"}"#,
+        r#"DELETE /api/v2/rules/ID  "1""#,
+        "DELETE /api/v2/rules",
+    ];
+    assert_eq!(calls.lines().collect::<Vec<_>>(), expected);
 }
 
 #[tokio::test]
@@ -298,6 +405,6 @@ fn a_maintenance_is_not_waited_for() {
     for (code, transient) in
         [(Code::Unavailable, true), (Code::Stopping, true), (Code::FarmMaintenance, false)]
     {
-        assert_eq!(Error::Problem(Box::new(Problem::new(code, ""))).is_transient(), transient, "{code:?}");
+        assert_eq!(Error::new(code, "").is_transient(), transient, "{code:?}");
     }
 }

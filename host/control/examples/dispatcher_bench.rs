@@ -50,6 +50,7 @@ fn wish(term: &str, priority: u8) -> Outcome<Create> {
             keys: vec!["ssh-ed25519 AAAA ann".to_owned()],
             heartbeat: None,
             hints: BTreeMap::new(),
+            idempotency: None,
         },
         priority,
         valid_after: None,

@@ -53,7 +53,7 @@ pub(crate) enum Command {
     CreateRequest {
         actor: Arc<str>,
         wish: Box<request::Create>,
-        reply: Reply<Arc<Request>>,
+        reply: Reply<(Arc<Request>, bool)>,
     },
     MoveRequest {
         actor: Arc<str>,
@@ -184,10 +184,10 @@ impl Command {
         match self {
             Self::Register { reply, .. } => reply.is_closed(),
             Self::EditWorker { reply, .. } | Self::MoveWorker { reply, .. } => reply.is_closed(),
-            Self::CreateRequest { reply, .. }
-            | Self::MoveRequest { reply, .. }
-            | Self::Prolong { reply, .. }
-            | Self::Heartbeat { reply, .. } => reply.is_closed(),
+            Self::CreateRequest { reply, .. } => reply.is_closed(),
+            Self::MoveRequest { reply, .. } | Self::Prolong { reply, .. } | Self::Heartbeat { reply, .. } => {
+                reply.is_closed()
+            }
             Self::CancelTask { reply, .. } | Self::PluginRefused { reply, .. } => reply.is_closed(),
             Self::MovePlugin { reply, .. } => reply.is_closed(),
             Self::SetLimit { reply, .. } => reply.is_closed(),
@@ -220,7 +220,9 @@ impl Command {
             | Self::Prolong { .. }
             | Self::StartIntrospection { .. }
             | Self::Enrol { .. }
-            | Self::ReapplyAll { .. } => false,
+            | Self::ReapplyAll { .. }
+            | Self::AddRule { .. }
+            | Self::RemoveRules { .. } => false,
             Self::MoveWorker { event, .. } => matches!(event, worker::Event::ReportFailure { .. }),
             Self::MoveRequest { event, .. } => matches!(event, request::Event::Close { .. }),
             Self::MovePlugin { event, .. } => matches!(event, plugin::Event::LoadFailed { .. }),
@@ -234,8 +236,6 @@ impl Command {
             | Self::Pushed { .. }
             | Self::Pulled { .. }
             | Self::Processed(_)
-            | Self::AddRule { .. }
-            | Self::RemoveRules { .. }
             | Self::PolicyChanged
             | Self::TaskEnded(_)
             | Self::TaskGone(..)
@@ -253,10 +253,10 @@ impl Command {
             Self::EditWorker { reply, .. } | Self::MoveWorker { reply, .. } => {
                 drop(reply.send(Err(why.clone())));
             }
-            Self::CreateRequest { reply, .. }
-            | Self::MoveRequest { reply, .. }
-            | Self::Prolong { reply, .. }
-            | Self::Heartbeat { reply, .. } => drop(reply.send(Err(why.clone()))),
+            Self::CreateRequest { reply, .. } => drop(reply.send(Err(why.clone()))),
+            Self::MoveRequest { reply, .. } | Self::Prolong { reply, .. } | Self::Heartbeat { reply, .. } => {
+                drop(reply.send(Err(why.clone())));
+            }
             Self::CancelTask { reply, .. } | Self::PluginRefused { reply, .. } => {
                 drop(reply.send(Err(why.clone())));
             }

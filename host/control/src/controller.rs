@@ -182,8 +182,14 @@ impl Controller {
     }
 
     /// Somebody reports that a worker is broken.
-    pub async fn report_failure(&self, actor: &str, worker: WorkerId, reason: String) -> Answer<Arc<Worker>> {
-        self.worker_event(actor, worker, worker::Event::ReportFailure { reason }, None).await
+    pub async fn report_failure(
+        &self,
+        actor: &str,
+        worker: WorkerId,
+        reason: String,
+        expected: Option<u64>,
+    ) -> Answer<Arc<Worker>> {
+        self.worker_event(actor, worker, worker::Event::ReportFailure { reason }, expected).await
     }
 
     /// A worker leaves the farm. The answer is the worker as it was.
@@ -210,8 +216,20 @@ impl Controller {
 
     /// A user asks for a worker.
     pub async fn create_request(&self, actor: &str, wish: request::Create) -> Answer<Arc<Request>> {
+        self.create_request_once(actor, wish).await.map(|(request, _)| request)
+    }
+
+    /// The same, and whether it was made now: a wish whose key its owner used before is the request that was made then,
+    /// for as long as that is kept.
+    pub async fn create_request_once(
+        &self,
+        actor: &str,
+        wish: request::Create,
+    ) -> Answer<(Arc<Request>, Created)> {
         let actor = actor.into();
-        self.ask(|reply| Command::CreateRequest { actor, wish: Box::new(wish), reply }).await
+        let (request, new) =
+            self.ask(|reply| Command::CreateRequest { actor, wish: Box::new(wish), reply }).await?;
+        Ok((request, if new { Created::Yes } else { Created::No }))
     }
 
     /// The owner changes a waiting request; none = unchanged.
@@ -280,17 +298,18 @@ impl Controller {
 
     /// A version of a plugin is there; `activate` uses it: a new name is enabled with it, a known one is given it, and
     /// stays disabled where it was. Its component must have been seen at work. One that is installed already stays as
-    /// it was.
+    /// it was. `expected` is the revision of the plugin that the caller saw.
     pub async fn install_plugin(
         &self,
         actor: &str,
         version: PluginVersion,
         activate: bool,
+        expected: Option<u64>,
     ) -> Answer<(Arc<Plugin>, Arc<PluginVersion>)> {
         let name = version.name.clone();
         let version = Arc::new(version);
         let event = plugin::Event::Install { version: version.clone(), activate };
-        let (plugin, kept) = self.move_plugin(actor, name, event, None).await?;
+        let (plugin, kept) = self.move_plugin(actor, name, event, expected).await?;
         Ok((plugin, kept.unwrap_or(version)))
     }
 

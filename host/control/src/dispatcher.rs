@@ -115,6 +115,7 @@ impl Controller {
             drivers: parts.drivers.clone(),
             keys: parts.keys,
             tunnels: parts.tunnels,
+            opening: tokio::sync::Mutex::default(),
             clock: parts.clock.clone(),
             live: live.clone(),
             runs: Runs { view: view.clone(), feed: feed.clone(), commands: commands.downgrade() },
@@ -161,6 +162,7 @@ impl Controller {
             matcher: Matcher::new(),
             timers: Timers::default(),
             ended: VecDeque::new(),
+            made_once: HashMap::new(),
             heartbeats: HashMap::new(),
             missed: Vec::new(),
             next_request: 1,
@@ -254,6 +256,8 @@ struct Dispatcher {
     stopping: bool,
     /// Derived from `farm`: ended requests, in the order of their end.
     ended: VecDeque<(Timestamp, RequestId)>,
+    /// Derived from `farm`: requests by owner and idempotency key, for as long as they are kept.
+    made_once: HashMap<(String, String), RequestId>,
     /// When clients that promised heartbeats were last heard of. A restart counts as a sign of life.
     heartbeats: HashMap<RequestId, Timestamp>,
     /// Results of tasks that ended while the store was away: at most one for each task that ran.

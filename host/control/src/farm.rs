@@ -315,6 +315,7 @@ mod tests {
             keys: Vec::new(),
             heartbeat: None,
             hints: BTreeMap::new(),
+            idempotency: None,
         };
         let wish = Create { spec, priority: 8, valid_after: None, deadline: None };
         let context = Context { now: Timestamp::UNIX_EPOCH, tail: id, bounds: &Bounds::default() };

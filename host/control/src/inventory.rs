@@ -28,7 +28,9 @@ impl Tree {
     fn below<E: Error>(&self) -> Result<Self, E> {
         let depth = self.depth + 1;
         if depth > MAX_DEPTH {
-            return Err(E::custom(format_args!("lists and objects are nested deeper than {MAX_DEPTH} levels")));
+            return Err(E::custom(format_args!(
+                "lists and objects are nested deeper than {MAX_DEPTH} levels"
+            )));
         }
         Ok(Self { depth })
     }
@@ -99,7 +101,6 @@ impl<'de> Visitor<'de> for Tree {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
 mod tests {
     use super::*;
 
@@ -109,8 +110,51 @@ mod tests {
 
     #[test]
     fn every_kind_of_value_is_read() {
-        let value = read(r#"{"a":[null,true,0,-1,18446744073709551615,0.5,"x\u00e9"],"b":{"c":{}}}"#).unwrap();
-        insta::assert_debug_snapshot!(value.get("a"), @"");
+        let value =
+            read(r#"{"a":[null,true,0,-1,18446744073709551615,0.5,"x\u00e9"],"b":{"c":{}}}"#).unwrap();
+        insta::assert_debug_snapshot!(value.get("a"), @r#"
+        Some(
+            List(
+                [
+                    Null,
+                    Bool(
+                        true,
+                    ),
+                    Number(
+                        Number(
+                            Natural(
+                                0,
+                            ),
+                        ),
+                    ),
+                    Number(
+                        Number(
+                            Negative(
+                                -1,
+                            ),
+                        ),
+                    ),
+                    Number(
+                        Number(
+                            Natural(
+                                18446744073709551615,
+                            ),
+                        ),
+                    ),
+                    Number(
+                        Number(
+                            Real(
+                                0.5,
+                            ),
+                        ),
+                    ),
+                    Text(
+                        "xé",
+                    ),
+                ],
+            ),
+        )
+        "#);
         assert_eq!(value.get("b").and_then(|b| b.get("c")), Some(&Value::Map(BTreeMap::new())));
     }
 
@@ -130,18 +174,31 @@ mod tests {
             "{a:1}",
         ]
         .map(|json| format!("{json:?}: {}", refused(json)));
-        insta::assert_snapshot!(refusals.join("\n"), @"");
+        insta::assert_snapshot!(refusals.join("\n"), @r#"
+        "": EOF while parsing a value at line 1 column 0
+        "[]": an inventory is a JSON object, this is a list
+        "7": an inventory is a JSON object, this is a number
+        "\"x\"": an inventory is a JSON object, this is text
+        "null": an inventory is a JSON object, this is null
+        "{} {}": trailing characters at line 1 column 4
+        "{\"a\":1,\n \"a\":2}": "a" is there twice in one object at line 2 column 4
+        "{\"a\":": EOF while parsing a value at line 1 column 5
+        "{\"a\":1e999}": number out of range at line 1 column 10
+        "{\"a\":\"\\ud800\"}": unexpected end of hex escape at line 1 column 13
+        "{a:1}": key must be a string at line 1 column 2
+        "#);
     }
 
     #[test]
     fn depth_and_names_have_limits() {
-        let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+        let nested =
+            |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
         assert!(read(&nested(MAX_DEPTH)).is_ok());
-        insta::assert_snapshot!(refused(&nested(MAX_DEPTH + 1)), @"");
-        insta::assert_snapshot!(refused(&nested(100_000)), @"");
-        insta::assert_snapshot!(refused(&"{\"a\":".repeat(100_000)), @"");
+        insta::assert_snapshot!(refused(&nested(MAX_DEPTH + 1)), @"lists and objects are nested deeper than 64 levels at line 1 column 70");
+        insta::assert_snapshot!(refused(&nested(100_000)), @"lists and objects are nested deeper than 64 levels at line 1 column 69");
+        insta::assert_snapshot!(refused(&"{\"a\":".repeat(100_000)), @"lists and objects are nested deeper than 64 levels at line 1 column 324");
         let named = |bytes: usize| format!("{{{:?}:1}}", "n".repeat(bytes));
         assert!(read(&named(MAX_NAME)).is_ok());
-        insta::assert_snapshot!(refused(&named(MAX_NAME + 1)), @"");
+        insta::assert_snapshot!(refused(&named(MAX_NAME + 1)), @"a name has 257 bytes: at most 256 are accepted at line 1 column 260");
     }
 }

@@ -82,6 +82,9 @@ pub enum Refused {
         /// Where it is.
         current: u64,
     },
+    /// The owner used the idempotency key for another wish.
+    #[error("this key was used with another body")]
+    KeyReused,
     /// No driver has this name.
     #[error("no driver is named {name:?}; there are: {}", known.join(", "))]
     UnknownDriver {

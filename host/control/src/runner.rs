@@ -73,6 +73,8 @@ pub(crate) struct Tools {
     pub(crate) drivers: Arc<dyn Drivers>,
     pub(crate) keys: Arc<dyn Keys>,
     pub(crate) tunnels: Arc<dyn Tunnels>,
+    /// Held while a task opens a tunnel.
+    pub(crate) opening: tokio::sync::Mutex<()>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) live: Arc<LiveTasks>,
     pub(crate) runs: Runs,

@@ -164,6 +164,7 @@ fn requests(count: u64, wants: Shape) -> Result<Vec<Request>, WantsError> {
             keys: Vec::new(),
             heartbeat: None,
             hints: BTreeMap::new(),
+            idempotency: None,
         };
         let wish = Create { spec, priority: (number % 16 + 1) as u8, valid_after: None, deadline: None };
         let context =

@@ -27,7 +27,8 @@ pub fn is_reserved(key: &str) -> bool {
     key == UUID_KEY || key == DRIFT_KEY
 }
 
-/// Capabilities of one worker by source. Effective = admin over introspected over agent, plus `UUID`.
+/// Capabilities of one worker by source. Effective = admin over introspected over agent, plus `UUID`; `DRIFT`
+/// is only ever what introspection says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Capabilities {
     agent: Arc<Map>,
@@ -44,6 +45,11 @@ impl Capabilities {
             effective.extend(source.iter().map(|(key, value)| (key.clone(), value.clone())));
         }
         effective.insert(UUID_KEY.to_owned(), worker.to_string());
+        // Whoever else speaks of drift does not know of it.
+        match introspected.get(DRIFT_KEY) {
+            Some(drift) => drop(effective.insert(DRIFT_KEY.to_owned(), drift.clone())),
+            None => drop(effective.remove(DRIFT_KEY)),
+        }
         Self { agent, introspected, admin, effective: Arc::new(effective) }
     }
 

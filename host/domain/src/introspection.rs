@@ -134,7 +134,7 @@ impl Kind {
 }
 
 /// Bytes of an inventory, as it came or processed.
-pub const MAX_INVENTORY: usize = 4 << 20;
+pub const MAX_INVENTORY: usize = 1 << 20;
 
 /// SHA-256 of a run's one-time token. The token itself is shown once, to whoever started the run.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use crate::moment::Timestamp;
 
-/// What a version of a plugin is told from others by: the SHA-256 of its component.
+/// A SHA-256. That of its component tells a version of a plugin from others.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; Self::BYTES]);
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::group::Owner;
 use crate::id::{RequestId, WorkerId};
 use crate::moment::{Moment, SignedDuration, Timestamp};
+use crate::plugin::Digest;
 use crate::wants::Wants;
 
 /// State of a request.
@@ -82,6 +83,17 @@ pub struct Spec {
     pub heartbeat: Option<SignedDuration>,
     /// For policies: no meaning to the core.
     pub hints: BTreeMap<String, String>,
+    /// What makes this wish, when it is sent again, the same one.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// What tells a wish that is sent again from another one of the same owner.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Idempotency {
+    /// As its sender chose it.
+    pub key: String,
+    /// SHA-256 of what was sent under it.
+    pub body: Digest,
 }
 
 /// Priority of a request: 1 (highest) to 16 (lowest).

@@ -93,8 +93,9 @@
 //!   left behind that block their thread. (Without a kill, one that blocks its thread stays "stopping": it is never
 //!   started twice.)
 //! - **Delays have limits.** Errors and bounces in a row back off exponentially, jitter included up to
-//!   [`Config::max_delay`]; a run longer than [`Config::reset_after`] forgets them. Changes of inputs within
-//!   [`Config::settle`] bounce a dependent once. No wish for a stop, restart or removal is lost to another.
+//!   [`Config::max_delay`], or the service's own [`Service::max_delay`]; a run longer than [`Config::reset_after`]
+//!   forgets them. Changes of inputs within [`Config::settle`] bounce a dependent once. No wish for a stop, restart or
+//!   removal is lost to another.
 //! - **Refusals change nothing.** A name that is taken, a cycle, one service too many, or an engine that stops: the wish
 //!   is refused with the reason, and everything is as before.
 //! - **Reports always work,** while the engine stops and after its end, too. Slow reporters delay only who asked; one that

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::exit::Exit;
 use crate::key::{Key, Name};
@@ -21,6 +22,7 @@ pub struct Service {
     pub(crate) inputs: Vec<Name>,
     pub(crate) start: Start,
     pub(crate) filter: Option<Filter>,
+    pub(crate) max_delay: Option<Duration>,
 }
 
 impl Service {
@@ -37,6 +39,7 @@ impl Service {
             inputs: Vec::new(),
             start: Arc::new(move |scope| Box::pin(start(scope))),
             filter: None,
+            max_delay: None,
         }
     }
 
@@ -60,6 +63,16 @@ impl Service {
     #[must_use]
     pub fn filter(mut self, filter: impl Fn(Exit) -> Exit + Send + Sync + 'static) -> Self {
         self.filter = Some(Arc::new(filter));
+        self
+    }
+
+    /// No delay before it is started again is longer, where [`Config::max_delay`] allows more: for one that is missed by
+    /// many and cheap to try.
+    ///
+    /// [`Config::max_delay`]: crate::Config::max_delay
+    #[must_use]
+    pub fn max_delay(mut self, most: Duration) -> Self {
+        self.max_delay = Some(most);
         self
     }
 

@@ -63,6 +63,32 @@ pub struct Artifact {
     pub used: Timestamp,
 }
 
+/// What must be there for a change to be made.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Expected {
+    /// Whatever is there, or nothing.
+    #[default]
+    Any,
+    /// An artifact.
+    Some,
+    /// No artifact.
+    None,
+    /// An artifact that holds exactly this, as SHA-256 in hexadecimal.
+    Sha256(String),
+}
+
+impl Expected {
+    fn check(&self, current: Option<&Kept>) -> Result<(), Error> {
+        let current = current.map(|kept| &kept.artifact.sha256);
+        let holds = match (self, current) {
+            (Self::Any, _) | (Self::Some, Some(_)) | (Self::None, None) => true,
+            (Self::Sha256(sha256), Some(current)) => sha256 == current,
+            (Self::Some | Self::Sha256(_), None) | (Self::None, Some(_)) => false,
+        };
+        if holds { Ok(()) } else { Err(Error::Unexpected { current: current.cloned() }) }
+    }
+}
+
 /// What became of an artifact that was sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Put {
@@ -229,16 +255,17 @@ impl Artifacts {
     /// comes. What is there already in the same form stays.
     ///
     /// # Errors
-    /// When it breaks off, is too large, or cannot be written.
+    /// When it breaks off, is too large, or cannot be written, and when what is there is not what was `expected`.
     pub async fn put<E: StdError + Send + Sync + 'static>(
         &self,
         name: &Name,
+        expected: &Expected,
         size: Option<u64>,
         sha256: Option<&str>,
         body: impl Stream<Item = Result<Bytes, E>> + Unpin,
         now: Timestamp,
     ) -> Result<(Artifact, Put), Error> {
-        let mut incoming = incoming::Incoming::begin(self.inner.clone(), name, size)?;
+        let mut incoming = incoming::Incoming::begin(self.inner.clone(), name, expected, size)?;
         incoming.read(body).await?;
         incoming.keep(sha256, now).await
     }
@@ -246,9 +273,9 @@ impl Artifacts {
     /// Removes an artifact. Whoever reads it at this moment may not come to its end.
     ///
     /// # Errors
-    /// When there is none, or it cannot be removed now.
-    pub async fn remove(&self, name: &Name) -> Result<(), Error> {
-        let _claim = Claim::of(self.inner.clone(), name)?;
+    /// When there is none, it is not what was `expected`, or it cannot be removed now.
+    pub async fn remove(&self, name: &Name, expected: &Expected) -> Result<(), Error> {
+        let _claim = Claim::of(self.inner.clone(), name, expected)?;
         let kept = self.index()?.kept.get(name).cloned().ok_or(Error::NotFound)?;
         self.inner.objects.delete(&kept.note_path()).await?;
         self.inner.index.lock().drop_kept(name);
@@ -272,7 +299,7 @@ impl Artifacts {
         };
         for kept in touched {
             // One that is being changed gets a new note anyhow.
-            if let Ok(_claim) = Claim::of(self.inner.clone(), &kept.artifact.name)
+            if let Ok(_claim) = Claim::of(self.inner.clone(), &kept.artifact.name, &Expected::Any)
                 && self.index()?.kept.get(&kept.artifact.name).is_some_and(|now| now.data == kept.data)
             {
                 self.inner.objects.put(&kept.note_path(), kept.note()?).await?;
@@ -280,7 +307,7 @@ impl Artifacts {
         }
         let mut removed = 0;
         for name in old {
-            match self.remove(&name).await {
+            match self.remove(&name, &Expected::Any).await {
                 Ok(()) => removed += 1,
                 Err(Error::NotFound | Error::Busy) => {}
                 Err(error) => return Err(error),
@@ -383,7 +410,7 @@ fn place(name: &Name, last: &str) -> Path {
     Path::from(format!("{PLACE}/{}/{last}", name.segments()))
 }
 
-/// The right to change what has a name: one at a time.
+/// The right to change what has a name: one at a time, so that what was expected stays true.
 #[derive(Debug)]
 struct Claim {
     inner: Arc<Inner>,
@@ -391,15 +418,17 @@ struct Claim {
 }
 
 impl Claim {
-    fn of(inner: Arc<Inner>, name: &Name) -> Result<Self, Error> {
+    fn of(inner: Arc<Inner>, name: &Name, expected: &Expected) -> Result<Self, Error> {
         {
             let mut index = inner.index.lock();
             if !index.ready {
                 return Err(Error::NotReady);
             }
-            if !index.busy.insert(name.clone()) {
+            if index.busy.contains(name) {
                 return Err(Error::Busy);
             }
+            expected.check(index.kept.get(name))?;
+            index.busy.insert(name.clone());
         }
         Ok(Self { inner, name: name.clone() })
     }

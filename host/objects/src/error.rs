@@ -29,6 +29,12 @@ pub enum Error {
     /// Something of this name is being written or removed.
     #[error("it is being changed at this moment")]
     Busy,
+    /// What is there is not what the caller expects.
+    #[error("{}", current.as_ref().map_or_else(|| "there is nothing of this name".to_owned(), |sha256| format!("it holds {sha256} now")))]
+    Unexpected {
+        /// What is there, as SHA-256 in hexadecimal.
+        current: Option<String>,
+    },
     /// What was sent is not what it was said to be.
     #[error("what came has the SHA-256 {came}")]
     Digest {

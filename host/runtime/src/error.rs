@@ -94,7 +94,7 @@ pub struct CallError {
     pub cause: Cause,
 }
 
-/// What ended a call. All but [`Cause::Failure`] also end the instance.
+/// What ended a call. All but [`Cause::Failure`] and [`Cause::NotAsked`] also end the instance.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Cause {
@@ -122,6 +122,12 @@ pub enum Cause {
     /// The guest passed more data to the controller than one call may.
     #[error("passed too much data: {0}")]
     TooMuchData(String),
+    /// The guest answered what is no answer to the question.
+    #[error("{0}")]
+    Nonsense(String),
+    /// The guest was not asked, because of what it would have been asked about.
+    #[error("not asked: {0}")]
+    NotAsked(String),
     /// No free slot for an instance before the deadline.
     #[error("no free slot among {0} for another plugin instance; fewer tasks at once, or more slots")]
     PoolExhausted(usize),
@@ -188,6 +194,7 @@ impl CallError {
                 | Cause::MemoryLimit(_)
                 | Cause::Limit(_)
                 | Cause::TooMuchData(_)
+                | Cause::Nonsense(_)
         )
     }
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use serde::de::IgnoredAny;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
 use wasmtime::component::InstancePre;
 use wasmtime::{PoolConcurrencyLimitError, Store};
 
@@ -20,6 +22,19 @@ use crate::host::LogSink;
 use crate::limits::{CallLimits, MAX_TEXT, Metered, cause_of};
 use crate::manifest::Manifest;
 use crate::pure::{PureStore, error, pure_store, running_time};
+
+/// Longest inventory that an inspector is asked about, and that it may make of one, in bytes.
+pub const MAX_INVENTORY: usize = 2 << 20;
+/// Deepest nesting of what it makes.
+pub const MAX_DEPTH: usize = 64;
+/// Most findings of one inspector about one inventory.
+pub const MAX_FINDINGS: usize = 1000;
+/// Longest key of a finding, in bytes.
+pub const MAX_KEY: usize = 128;
+/// Longest value of a finding, in bytes.
+pub const MAX_VALUE: usize = 4096;
+/// Longest driver config of a registration, in bytes.
+const MAX_CONFIG: usize = 64 << 10;
 
 /// A worker, as an inspector sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +63,8 @@ pub enum Finding {
 /// How a device that nobody registered could be registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
+    /// Its identity from now on.
+    pub uuid: String,
     /// Capabilities it would report.
     pub capabilities: Vec<(String, String)>,
     /// Its driver.
@@ -64,10 +81,11 @@ pub struct InspectorPlugin {
     pre: Arc<wit::InspectorPluginPre<PureStore>>,
 }
 
-/// A running inspector; dead after any cause but [`Cause::Failure`].
+/// A running inspector; dead after any cause but [`Cause::Failure`] and [`Cause::NotAsked`].
 pub struct InspectorSession {
     plugin: InspectorPlugin,
     limits: CallLimits,
+    cancel: CancellationToken,
     info: Info,
     live: Option<Box<Live>>,
 }
@@ -124,12 +142,14 @@ impl InspectorPlugin {
         &self.identity.effective
     }
 
-    /// Makes an instance and calls its `init` with these settings (JSON); `limits` hold for each later call too.
+    /// Makes an instance and calls its `init` with these settings (JSON). `limits` hold for each later call too; when
+    /// `cancel` fires, a call ends whatever it is doing, and its instance is gone when it resolves.
     pub async fn open(
         &self,
         settings: String,
         limits: CallLimits,
         log: Arc<dyn LogSink>,
+        cancel: CancellationToken,
     ) -> Result<InspectorSession, CallError> {
         let plugin = self.clone();
         let running = running_time(&self.identity, limits);
@@ -155,10 +175,10 @@ impl InspectorPlugin {
             let info = Info { name: info.name, version: info.version, summary: info.summary };
             Ok((Box::new(Live { store, bindings, _slot: slot }), info))
         };
-        let outcome = confined(&self.inner.guests, None, limits.deadline, work).await;
+        let outcome = confined(&self.inner.guests, Some(cancel.clone()), limits.deadline, work).await;
         let (live, info) =
             outcome.and_then(|result| result).map_err(|cause| error(&self.identity, "init", cause))?;
-        Ok(InspectorSession { plugin: self.clone(), limits, info, live: Some(live) })
+        Ok(InspectorSession { plugin: self.clone(), limits, cancel, info, live: Some(live) })
     }
 }
 
@@ -208,6 +228,9 @@ impl InspectorSession {
     }
 
     async fn call(&mut self, name: &'static str, question: Question) -> Result<Answer, CallError> {
+        if let Err(why) = question.is_small() {
+            return Err(error(&self.plugin.identity, name, Cause::NotAsked(why)));
+        }
         let Some(live) = self.live.take() else {
             return Err(error(&self.plugin.identity, name, Cause::Ended));
         };
@@ -222,12 +245,16 @@ impl InspectorSession {
             match live.perform(question).await {
                 Ok(answer) => {
                     live.store.data().log().end_call();
+                    if let Ok(answer) = &answer {
+                        answer.is_sound()?;
+                    }
                     Ok((live, answer))
                 }
                 Err(error) => Err(ended(&live.store, &error)),
             }
         };
-        let outcome = confined(&self.plugin.inner.guests, None, self.limits.deadline, work).await;
+        let cancel = Some(self.cancel.clone());
+        let outcome = confined(&self.plugin.inner.guests, cancel, self.limits.deadline, work).await;
         let outcome = outcome.and_then(|result| result).and_then(|(live, answer)| {
             self.live = Some(live);
             answer.map_err(Cause::Failure)
@@ -266,6 +293,7 @@ impl Live {
             Question::UnknownDevice(inventory) => {
                 let found = inspector.call_unknown_device(store, &inventory).await?;
                 Ok(Answer::Registration(found.map(|found| Registration {
+                    uuid: found.uuid,
                     capabilities: from_pairs(found.capabilities),
                     driver: found.driver,
                     config: found.config,
@@ -273,6 +301,102 @@ impl Live {
             }
         })
     }
+}
+
+impl Question {
+    /// The inventory is not the inspector's: one that is too long is no fault of it.
+    fn is_small(&self) -> Result<(), String> {
+        let (Question::Normalize(inventory)
+        | Question::Derive(inventory, _)
+        | Question::UnknownDevice(inventory)) = self;
+        match inventory.len() {
+            0..=MAX_INVENTORY => Ok(()),
+            long => Err(format!("the inventory has {long} bytes, and at most {MAX_INVENTORY} are taken")),
+        }
+    }
+}
+
+impl Answer {
+    /// Whether it is of the kind and size that were asked for. One that is not ends the instance.
+    fn is_sound(&self) -> Result<(), Cause> {
+        let too_much = |text: String| Err(Cause::TooMuchData(text));
+        match self {
+            Answer::Inventory(inventory) if inventory.len() > MAX_INVENTORY => too_much(format!(
+                "an inventory of {} bytes; at most {MAX_INVENTORY} are taken",
+                inventory.len()
+            )),
+            Answer::Inventory(inventory) => is_json(inventory),
+            Answer::Findings(findings) if findings.len() > MAX_FINDINGS => {
+                too_much(format!("{} findings; at most {MAX_FINDINGS} are taken", findings.len()))
+            }
+            Answer::Findings(findings) => findings.iter().try_for_each(Finding::is_short),
+            Answer::Registration(None) => Ok(()),
+            Answer::Registration(Some(registration)) => {
+                let Registration { uuid, capabilities, driver, config } = registration;
+                if capabilities.len() > MAX_FINDINGS || config.len() > MAX_CONFIG {
+                    return too_much("a registration that is too big".to_owned());
+                }
+                is_short(uuid, driver)?;
+                capabilities.iter().try_for_each(|(key, value)| is_short(key, value))?;
+                is_json(config)
+            }
+        }
+    }
+}
+
+impl Finding {
+    fn is_short(&self) -> Result<(), Cause> {
+        match self {
+            Finding::SetCapability(key, value) | Finding::Label(key, value) => is_short(key, value),
+            Finding::UnsetCapability(key) => is_short(key, ""),
+            // It was cut.
+            Finding::Fail(_) => Ok(()),
+        }
+    }
+}
+
+fn is_short(key: &str, value: &str) -> Result<(), Cause> {
+    if key.len() > MAX_KEY {
+        return Err(Cause::TooMuchData(format!("a key of {} bytes; at most {MAX_KEY} are taken", key.len())));
+    }
+    if value.len() > MAX_VALUE {
+        let (key, long) = (cut(key, MAX_KEY), value.len());
+        return Err(Cause::TooMuchData(format!(
+            "a value of {long} bytes for {key:?}; at most {MAX_VALUE} are taken"
+        )));
+    }
+    Ok(())
+}
+
+fn is_json(text: &str) -> Result<(), Cause> {
+    let nonsense = |why: String| Err(Cause::Nonsense(why));
+    if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
+        return nonsense(format!("what it answered is not JSON: {error}"));
+    }
+    match depth(text) {
+        0..=MAX_DEPTH => Ok(()),
+        deep => nonsense(format!("what it answered is nested {deep} deep; at most {MAX_DEPTH} is taken")),
+    }
+}
+
+/// How deep lists and objects are nested in a text that is JSON.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            _ if in_text => {}
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 impl From<api::Change> for Finding {
@@ -301,4 +425,29 @@ fn failure(kind: FailureKind, text: &str) -> Failure {
 fn ended(store: &Store<PureStore>, error: &wasmtime::Error) -> Cause {
     store.data().log().end_call();
     cause_of(error, store.data().log())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_is_counted_outside_of_texts() {
+        for (json, deep) in
+            [("7", 0), ("[]", 1), (r#"{"a": [1, [2]], "b": {}}"#, 3), (r#"{"[[[": "{\"[", "x\\": [[]]}"#, 3)]
+        {
+            assert_eq!(depth(json), deep, "{json}");
+        }
+    }
+
+    #[test]
+    fn deep_and_broken_json_is_nonsense() {
+        let nested = |deep: usize| format!("{}{}", "[".repeat(deep), "]".repeat(deep));
+        assert_eq!(is_json(&nested(MAX_DEPTH)), Ok(()));
+        for broken in
+            [nested(MAX_DEPTH + 1), nested(100_000), "{".to_owned(), String::new(), "{} {}".to_owned()]
+        {
+            assert!(matches!(is_json(&broken), Err(Cause::Nonsense(_))));
+        }
+    }
 }

@@ -50,7 +50,10 @@ pub use host::{
     Level, LogSink, NoSecrets, SecretHost, SshError, SshHost, SshOutput, SshTarget, StorageError,
     StorageHost, StoredInfo, TaskHost,
 };
-pub use inspector::{Finding, InspectorPlugin, InspectorSession, Registration, WorkerView};
+pub use inspector::{
+    Finding, InspectorPlugin, InspectorSession, MAX_DEPTH, MAX_FINDINGS, MAX_INVENTORY, MAX_KEY, MAX_VALUE,
+    Registration, WorkerView,
+};
 pub use limits::CallLimits;
 pub use manifest::{Kind, MAX_MANIFEST, Manifest, ManifestError, WORLD, Wants};
 pub use policy::{PolicyInfo, PolicyPlugin, PolicySession};

@@ -211,6 +211,7 @@ fn request(number: u64) -> Request {
             keys: vec!["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ00000000000000000000000 ann@desk".to_owned()],
             heartbeat: None,
             hints: Map::new(),
+            idempotency: None,
         }),
         state: State::Cancelled,
         since: now(number),

@@ -128,6 +128,7 @@ fn decision(epoch: u64, number: u64) -> Batch {
             keys: vec![KEY.to_owned()],
             heartbeat: None,
             hints: Map::new(),
+            idempotency: None,
         }),
         state: State::Waiting,
         since: now,

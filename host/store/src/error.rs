@@ -17,7 +17,9 @@ pub enum StoreError {
     #[error("the disk of the store failed ({0}): look at the system's log")]
     Io(String),
     /// The file is no sound database.
-    #[error("the store is damaged ({0}): put the last backup in its place")]
+    #[error(
+        "the store is damaged ({0}): put the last backup in its place, and remove the files -wal and -shm beside it"
+    )]
     Corrupt(String),
     /// A row that this version does not understand.
     #[error("{row} cannot be read: {problem}")]
@@ -51,6 +53,19 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => Self::Io(text),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(text),
             _ => Self::Other(text),
+        }
+    }
+}
+
+/// Of the system, about a file of the store.
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> Self {
+        use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let text = error.to_string();
+        match error.kind() {
+            StorageFull | QuotaExceeded => Self::Full(text),
+            ReadOnlyFilesystem | PermissionDenied => Self::ReadOnly(text),
+            _ => Self::Io(text),
         }
     }
 }

@@ -21,6 +21,9 @@
 mod error;
 pub use error::{CommitError, OpenError, StoreError};
 
+mod damage;
+pub use damage::Check;
+
 mod schema;
 
 mod rows;

@@ -54,14 +54,14 @@ pub(crate) fn open(folder: &Path, settings: &Settings) -> Result<Opened, OpenErr
     // What an import left that was killed.
     transfer::clear(folder).map_err(at(folder))?;
     let database = folder.join(DATABASE);
+    let failed = |error| OpenError::Store { path: database.clone(), error };
     // SQLite gives the files beside the database the mode of the database.
     match private_file(&database) {
         Ok(_) => {}
         // SQLite says better what is wrong with a file that cannot be written.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && database.exists() => {}
-        Err(error) => return Err(at(&database)(error)),
+        Err(error) => return Err(failed(error.into())),
     }
-    let failed = |error| OpenError::Store { path: database.clone(), error };
     let mut writer = connect(&database).map_err(|error| failed(error.into()))?;
     let version = version(&writer, &database)?;
     if writer.is_readonly("main").map_err(|error| failed(error.into()))? {
@@ -73,7 +73,8 @@ pub(crate) fn open(folder: &Path, settings: &Settings) -> Result<Opened, OpenErr
 
 fn lock(folder: &Path) -> Result<File, OpenError> {
     let path = folder.join(LOCK);
-    let file = private_file(&path).map_err(|error| OpenError::File { path: path.clone(), error })?;
+    let file = private_file(&path)
+        .map_err(|error| OpenError::Store { path: path.clone(), error: StoreError::from(error) })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(folder.to_owned())),
@@ -149,6 +150,11 @@ fn check_after_crash(connection: &Connection) -> Result<(), StoreError> {
     if clean {
         return Ok(());
     }
+    check(connection)
+}
+
+/// Looks through everything.
+pub(crate) fn check(connection: &Connection) -> Result<(), StoreError> {
     let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if found == "ok" { Ok(()) } else { Err(StoreError::Corrupt(found)) }
 }

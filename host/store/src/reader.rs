@@ -10,6 +10,7 @@ use grove_domain::introspection::{Findings, Introspection, Kind, State};
 use grove_domain::task::{Phase, Task, TaskKind};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, ToSql, params, params_from_iter};
 
+use crate::damage::Damage;
 use crate::error::StoreError;
 use crate::rows::{self, Count, FINDINGS, INTROSPECTIONS, Id, SELECT_INVENTORY, TASKS};
 
@@ -20,6 +21,7 @@ pub const MAX_PAGE: usize = 10_000;
 pub(crate) struct Readers {
     database: PathBuf,
     most: usize,
+    damage: Damage,
     pool: Mutex<Pool>,
     returned: Condvar,
 }
@@ -31,9 +33,9 @@ struct Pool {
 }
 
 impl Readers {
-    pub(crate) fn new(database: &Path, most: usize) -> Self {
+    pub(crate) fn new(database: &Path, most: usize, damage: Damage) -> Self {
         let database = database.to_owned();
-        Self { database, most: most.max(1), pool: Mutex::default(), returned: Condvar::new() }
+        Self { database, most: most.max(1), damage, pool: Mutex::default(), returned: Condvar::new() }
     }
 
     /// The file that is read.
@@ -117,26 +119,27 @@ impl Readers {
         let lent = Lent(self);
         let connection = match idle {
             Some(connection) => connection,
-            None => self.connect()?,
+            None => connect(&self.database)?,
         };
-        let answer = read(&connection)?;
+        let answer = read(&connection).inspect_err(|error| self.damage.meet(error))?;
         self.lock().idle.push(connection);
         drop(lent);
         Ok(answer)
     }
 
-    fn connect(&self) -> Result<Connection, StoreError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.database, flags)?;
-        // The writer holds locks that readers meet for moments only, when the log starts over.
-        connection.busy_timeout(std::time::Duration::from_secs(10))?;
-        connection.set_prepared_statement_cache_capacity(64);
-        Ok(connection)
-    }
-
     fn lock(&self) -> MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A connection that reads.
+pub(crate) fn connect(database: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(database, flags)?;
+    // The writer holds locks that readers meet for moments only, when the log starts over.
+    connection.busy_timeout(std::time::Duration::from_secs(10))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
 }
 
 /// A place in the pool; given back also when the read fails or panics.

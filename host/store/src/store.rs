@@ -15,6 +15,7 @@ use grove_domain::moment::Timestamp;
 use grove_domain::task::Task;
 use tokio::sync::oneshot;
 
+use crate::damage::{Check, Damage};
 use crate::error::{CommitError, OpenError, StoreError};
 use crate::open::{self, Opened, Settings};
 use crate::queue::{Queue, Work};
@@ -31,6 +32,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     queue: Arc<Queue>,
     readers: Readers,
+    damage: Damage,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -43,18 +45,20 @@ impl Store {
         let Opened { lock, writer, database } = open::open(folder, &settings)?;
         let queue = Arc::new(Queue::default());
         let served = Arc::clone(&queue);
+        let damage = Damage::default();
+        let met = damage.clone();
         let write = move || {
             // Also when the writer dies, nobody waits for ever, and nobody else gets in before it is gone.
             let _lock = lock;
             let _end = CloseOnDrop(&served);
-            Writer::new(writer).run(&served);
+            Writer::new(writer, met).run(&served);
         };
         let writer = thread::Builder::new()
             .name("store".to_owned())
             .spawn(write)
             .map_err(|error| OpenError::File { path: database.clone(), error })?;
-        let readers = Readers::new(&database, settings.readers);
-        Ok(Self(Arc::new(Inner { queue, readers, writer: Some(writer) })))
+        let readers = Readers::new(&database, settings.readers, damage.clone());
+        Ok(Self(Arc::new(Inner { queue, readers, damage, writer: Some(writer) })))
     }
 
     /// Everything that drives a controller, after every batch that waits; begins a new epoch.
@@ -152,6 +156,17 @@ impl Store {
     /// The store cannot be written; nothing is forgotten then.
     pub fn prune(&self, retention: Retention) -> Result<Pruned, StoreError> {
         self.ask(|done| Work::Prune(retention, done))
+    }
+
+    /// A look through everything that is stored.
+    pub fn check(&self) -> Check {
+        Check { database: self.0.readers.database().to_owned(), damage: self.0.damage.clone() }
+    }
+
+    /// The first damage that a read, a write or a [`Check`] met. Whoever sees one should close the store: it is looked
+    /// through before it is opened again.
+    pub fn damage(&self) -> Option<StoreError> {
+        self.0.damage.found()
     }
 
     /// Writes a consistent copy, while the store goes on, to a new file for its owner alone.

@@ -12,6 +12,7 @@ use grove_domain::change::{Batch, Loaded};
 use grove_domain::instance::Instance;
 use rusqlite::Connection;
 
+use crate::damage::Damage;
 use crate::error::{CommitError, StoreError};
 use crate::queue::{Done, Queue, Work};
 use crate::rows::{
@@ -29,6 +30,7 @@ pub(crate) struct Writer {
     /// Why batches of this epoch are refused.
     void: Option<String>,
     last: Last,
+    damage: Damage,
 }
 
 /// The highest numbers ever given.
@@ -40,9 +42,9 @@ struct Last {
 }
 
 impl Writer {
-    pub(crate) fn new(connection: Connection) -> Self {
+    pub(crate) fn new(connection: Connection, damage: Damage) -> Self {
         let void = Some("nothing was loaded yet".to_owned());
-        Self { connection, epoch: 0, void, last: Last::default() }
+        Self { connection, epoch: 0, void, last: Last::default(), damage }
     }
 
     /// Works until the queue is closed and empty, then leaves the store clean.
@@ -55,12 +57,12 @@ impl Writer {
                     Work::Commit(batch, done) => group.push((batch, done)),
                     Work::Load(instance, done) => {
                         self.commit(std::mem::take(&mut group));
-                        let loaded = self.load(instance);
+                        let loaded = self.load(instance).inspect_err(|error| self.damage.meet(error));
                         tell(|| done(loaded));
                     }
                     Work::Prune(retention, done) => {
                         self.commit(std::mem::take(&mut group));
-                        let pruned = self.prune(&retention);
+                        let pruned = self.prune(&retention).inspect_err(|error| self.damage.meet(error));
                         tell(|| done(pruned));
                     }
                     Work::Replace(replacement, done) => {
@@ -84,6 +86,7 @@ impl Writer {
             answers.iter().enumerate().filter(|(_, answer)| answer.is_ok()).map(|(at, _)| at).collect();
         let chosen = admitted.iter().filter_map(|&at| batches.get(at));
         if let Err(failed) = self.write(chosen) {
+            self.damage.meet_commit(&failed.error);
             let because = failed.error.to_string();
             for (nth, &at) in admitted.iter().enumerate() {
                 if let Some(answer) = answers.get_mut(at) {
@@ -174,6 +177,9 @@ impl Writer {
     }
 
     fn leave(self) {
+        if self.damage.found().is_some() {
+            return;
+        }
         let clean = "UPDATE farm SET clean = 1; PRAGMA wal_checkpoint(TRUNCATE);";
         if let Err(error) = self.connection.execute_batch(clean) {
             tracing::warn!(%error, "the store was not left clean; it is checked at the next start");

@@ -1,6 +1,8 @@
 //! How much a body may say. Beyond these a request is refused with [`Code::TooLong`](crate::Code::TooLong) or
 //! [`Code::InvalidField`](crate::Code::InvalidField).
 
+/// Bytes of an inventory, unless the admin says otherwise.
+pub const INVENTORY: usize = 1 << 20;
 /// Bytes of a whole body.
 pub const BODY: usize = 1 << 20;
 /// Bytes of a plugin's component, the one body that may be larger.

@@ -109,14 +109,22 @@ codes! {
     InvalidField = "invalid_field", 422, "Invalid field", "Correct the named field.";
     /// A field holds more than the farm takes.
     TooLong = "too_long", 422, "Too long", "Shorten the named field to the limit that the detail tells.";
+    /// The body is no inventory: text in UTF-8 that is one JSON object, without names twice and not nested too deep.
+    BadInventory = "bad_inventory", 400, "The inventory cannot be read", "Send one JSON object in UTF-8; the detail says what is wrong, and where.";
     /// A query parameter is unknown or its value cannot be what it should be.
     InvalidQuery = "invalid_query", 400, "Invalid query parameter", "Correct the named parameter.";
     /// A header's value cannot be what it should be.
     InvalidHeader = "invalid_header", 400, "Invalid header", "Correct the named header.";
     /// The number or uuid in the path cannot be one.
-    InvalidId = "invalid_id", 400, "Invalid id", "Requests and jobs are numbers; workers and tasks are uuids.";
+    InvalidId = "invalid_id", 400, "Invalid id", "Requests and jobs are numbers; workers, tasks, introspections and rules are uuids.";
+    /// The call needs a token, and shows none.
+    MissingToken = "missing_token", 401, "A token is missing", "Send the header Authorization: Bearer TOKEN.";
+    /// The token is not the one of this introspection, or not the farm's enrolment secret.
+    WrongToken = "wrong_token", 403, "Not the right token", "Use the token that the start of this introspection answered; start a new one if it is lost.";
+    /// Boards that nobody registered are not taken in here.
+    EnrolmentOff = "enrolment_off", 403, "Unknown boards are not taken in", "Register the board, or ask the admin to set introspection.enrolment_secret.";
     /// The body is larger than the server takes.
-    BodyTooLarge = "body_too_large", 413, "Body too large", "Send less: a body may hold 1 MiB, a plugin's component 64 MiB, an export what limits.import_mib says.";
+    BodyTooLarge = "body_too_large", 413, "Body too large", "Send less: a body may hold 1 MiB, a plugin's component 64 MiB, an export what limits.import_mib says, an inventory what introspection.inventory_kib says.";
     /// The body did not arrive in time.
     BodyTimeout = "body_timeout", 408, "Body too slow", "Send the whole body without pausing.";
     /// Nothing is at this path.
@@ -131,9 +139,11 @@ codes! {
     JobNotFound = "job_not_found", 404, "No such job", "Look at the request of this number: it may still wait.";
     /// No task has this id, or it is no longer kept.
     TaskNotFound = "task_not_found", 404, "No such task", "List the tasks of the worker.";
-    /// No such run of introspection.
+    /// No introspection has this id, or it is no longer kept.
     IntrospectionNotFound = "introspection_not_found", 404, "No such introspection", "List the introspections of the worker.";
-    /// No such rule.
+    /// The introspection has no such inventory, or nothing to compare it with.
+    NoInventory = "no_inventory", 404, "No inventory is stored", "Look at its state and has_data; start an introspection that finishes.";
+    /// No rule has this id.
     RuleNotFound = "rule_not_found", 404, "No such rule", "List the rules there are.";
     /// No plugin has this name.
     PluginNotFound = "plugin_not_found", 404, "No such plugin", "List the plugins there are.";
@@ -145,8 +155,6 @@ codes! {
     ArtifactNotFound = "artifact_not_found", 404, "No such artifact", "List the artifacts there are, or bring it again.";
     /// The owner does not belong to this group.
     GroupDenied = "group_denied", 403, "Not your group", "Use one of your own groups, or ask the admin.";
-    /// The token is not the introspection's.
-    IntrospectionToken = "introspection_token", 403, "Not the token of this introspection", "Send the token that was told when it was started.";
     /// The artifact is being brought or removed by someone else at this moment.
     ArtifactBusy = "artifact_busy", 409, "The artifact is being changed now", "Try again in a moment.";
     /// The artifact is larger than the farm takes.
@@ -161,6 +169,10 @@ codes! {
     PluginInUse = "plugin_in_use", 409, "The plugin is in use", "Take away what the detail names as using it, then try again.";
     /// The worker is not in a state that allows this.
     WorkerState = "worker_state", 409, "The worker's state does not allow this", "Bring the worker into a state that does.";
+    /// The introspection is not in a state that allows this, or another one of the worker goes on.
+    IntrospectionState = "introspection_state", 409, "The introspection's state does not allow this", "Look at the introspection's state; start a new one if it has ended.";
+    /// A rule with this id is there already.
+    RuleExists = "rule_exists", 409, "The rule is there already", "Remove it first, or leave the id out.";
     /// A job runs on the worker.
     WorkerRuns = "worker_runs", 409, "The worker is running a job", "Close the request, or use force.";
     /// The farm is not in maintenance, and an import would replace everything under its users; nothing was changed.
@@ -173,10 +185,6 @@ codes! {
     ProlongLimit = "prolong_limit", 409, "Prolonged too often", "Make a new request.";
     /// The task has ended, or was superseded.
     TaskEnded = "task_ended", 409, "The task has ended", "Look at the task: nothing is left to stop.";
-    /// The introspection is in another state.
-    IntrospectionState = "introspection_state", 409, "The introspection's state does not allow this", "Look at the introspection's state.";
-    /// There is a rule of that id.
-    RuleExists = "rule_exists", 409, "There is such a rule already", "Remove it first, or leave the id out.";
     /// The resource changed since the caller saw it.
     RevisionMismatch = "revision_mismatch", 412, "It changed meanwhile", "Read it again, and decide on what it is now.";
     /// The deadline lies in the past.
@@ -193,12 +201,10 @@ codes! {
     JobTooLong = "job_too_long", 422, "Longer than the farm allows", "Ask for less time, and prolong the job while it runs.";
     /// No driver has this name.
     UnknownDriver = "unknown_driver", 422, "No such driver", "Use one of the drivers that the detail names.";
+    /// The worker's driver cannot read what a board is made of.
+    CannotIntrospect = "cannot_introspect", 422, "The driver cannot introspect", "Have the board send its inventory: grove introspect start --push.";
     /// The driver does not take this configuration.
     DriverConfig = "driver_config", 422, "The driver refuses this configuration", "Correct driver_config as the driver says.";
-    /// The driver cannot read boards.
-    CannotIntrospect = "cannot_introspect", 422, "The driver cannot read what a board is made of", "Have the board send it: way push.";
-    /// The rule cannot be.
-    InvalidRule = "invalid_rule", 422, "The rule cannot be used", "Correct the named field as the detail says.";
     /// The file is no export of a farm, is not whole, or holds what no farm may; nothing was changed.
     BadExport = "bad_export", 422, "The export cannot be imported", "Export again, from the farm itself; the detail says what is wrong, and in which line.";
     /// More than one version of the plugin is named so.
@@ -209,8 +215,6 @@ codes! {
     PluginCheckFailed = "plugin_check_failed", 422, "The plugin did not pass its check", "Mend the plugin, or grant what it needs; the detail says what failed.";
     /// The idempotency key was used for another body.
     IdempotencyMismatch = "idempotency_mismatch", 422, "The idempotency key belongs to another request", "Use a new key for a new request.";
-    /// A request with this idempotency key is being made at this moment.
-    IdempotencyBusy = "idempotency_busy", 409, "The same request is being made now", "Ask again in a moment.";
     /// A cap of the farm is reached.
     FarmFull = "farm_full", 429, "The farm is full", "Try later, or close what is no longer needed.";
     /// The farm cannot store changes now, or what serves it is being started; nothing was changed.
@@ -223,11 +227,24 @@ codes! {
     Overloaded = "overloaded", 503, "Too much at once", "Try again in a moment.";
     /// The server broke; it says so in its log.
     Internal = "internal", 500, "Internal error", "Tell the admin, with the time of this answer.";
+    /// No connection to the farm was made, so it did nothing.
+    Unreachable = "unreachable", 503, "The farm was not reached", "Look whether it is running, and at its address.";
+    /// The connection broke before the answer was complete; whether the farm did it is not known.
+    Interrupted = "interrupted", 504, "The answer broke off", "Ask again; what makes something is safe to repeat with an Idempotency-Key.";
+    /// What answered does not speak as a farm does.
+    NotAFarm = "not_a_farm", 502, "This is no farm", "Look at the address, and whether the farm is of this version.";
+    /// The address cannot be one of a farm.
+    InvalidAddress = "invalid_address", 400, "Not an address of a farm", "Write it like http://farm.example:8487.";
 }
 
 impl Code {
     /// The code of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.name() == name)
+    }
+
+    /// Whether a client says it of itself, and no server ever does.
+    pub fn is_of_client(self) -> bool {
+        matches!(self, Self::Unreachable | Self::Interrupted | Self::NotAFarm | Self::InvalidAddress)
     }
 }

@@ -20,7 +20,7 @@ pub enum TaskKind {
     Recheck,
     /// Find out what a board is made of.
     Introspect,
-    /// Switch off a board whose introspection was aborted.
+    /// Switch a board off whose introspection was aborted.
     PowerOff,
 }
 
@@ -57,8 +57,8 @@ pub enum StepOutcome {
 /// A named part of a task.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Step {
-    /// What it does: `check`, `revoke`, `prepare`, `authorize`, `take_key`, `open_tunnel`, `maintain`, `clean_up`, or
-    /// `driver` for one of the driver's own. Text, since a newer server may know more.
+    /// What it does: `check`, `revoke`, `prepare`, `authorize`, `take_key`, `open_tunnel`, `maintain`, `clean_up`,
+    /// `introspect`, `process`, `power_cycle`, `power_off`, or `driver` for one of the driver's own. Text, since a newer server may know more.
     pub kind: String,
     /// As people read it; the driver's name for its own.
     pub name: String,

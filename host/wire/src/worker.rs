@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
+use crate::introspection::NewestIntrospection;
 use crate::task::TaskKind;
 
 /// State of a worker.
@@ -59,6 +60,9 @@ pub struct Worker {
     pub job: Option<WorkerJob>,
     /// Its live task.
     pub task: Option<WorkerTask>,
+    /// Its newest introspection; null when there never was one.
+    #[serde(default)]
+    pub introspection: Option<NewestIntrospection>,
     /// Its way back from failed; null unless it failed lately.
     pub recovery: Option<Recovery>,
     /// Changes with its state and its registration.

@@ -3,7 +3,7 @@
 use grove_wire::plugin::{PickError, SwapPlugin, VersionChoice, is_digest};
 use grove_wire::request::{NewRequest, PatchRequest};
 use grove_wire::worker::{MoveWorker, PatchWorker, PutWorker};
-use grove_wire::{Code, Problem, Span};
+use grove_wire::{Code, Error, ErrorKind, Problem, Span};
 use proptest::prelude::*;
 
 #[test]
@@ -160,4 +160,53 @@ fn a_problem_as_sent() {
     }
     "#);
     assert_eq!(serde_json::from_str::<Problem>(&text).unwrap(), problem);
+}
+
+#[test]
+fn every_code_is_of_a_kind_and_newer_ones_are_of_their_status() {
+    let kinds: String = Code::ALL
+        .iter()
+        .map(|code| format!("{:?} {}\n", Error::new(*code, "").kind(), code.name()))
+        .collect();
+    insta::assert_snapshot!(kinds);
+    let newer =
+        |status| Problem { status, code: "of_the_future".to_owned(), ..Problem::new(Code::NoRoute, "x") };
+    for (status, kind) in [
+        (400, ErrorKind::Invalid),
+        (403, ErrorKind::Forbidden),
+        (404, ErrorKind::NotFound),
+        (409, ErrorKind::Conflict),
+        (412, ErrorKind::PreconditionFailed),
+        (418, ErrorKind::Invalid),
+        (429, ErrorKind::Exhausted),
+        (500, ErrorKind::Internal),
+        (503, ErrorKind::Unavailable),
+    ] {
+        let error = Error::from(newer(status));
+        assert_eq!(
+            (error.kind(), error.code(), error.known_code()),
+            (kind, "of_the_future", None),
+            "{status}"
+        );
+        assert!(error.is_refused());
+    }
+}
+
+#[test]
+fn an_error_is_what_is_public_and_its_cause_is_not_sent() {
+    use Code::{Interrupted, Overloaded, Stopping, Unavailable, Unreachable};
+
+    let cause = std::io::Error::other("disk 7");
+    let error = Error::new(Unavailable, "").with_hint("wait").because(cause);
+    assert_eq!(error.to_string(), "The farm is not available now", "without a message, its title");
+    assert_eq!((error.code(), error.hint(), error.field()), ("unavailable", Some("wait"), None));
+    assert!(error.is_unavailable() && error.is_transient() && error.is_refused() && !error.is_not_found());
+    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "disk 7");
+    assert!(!serde_json::to_string(error.problem()).unwrap().contains("disk 7"));
+    let local = [Unreachable, Interrupted, Code::NotAFarm, Code::InvalidAddress];
+    for code in Code::ALL {
+        assert_eq!(Error::new(*code, "").is_refused(), !local.contains(code), "{code:?}");
+    }
+    let transient: Vec<_> = Code::ALL.iter().filter(|code| Error::new(**code, "").is_transient()).collect();
+    assert_eq!(transient, [&Unavailable, &Stopping, &Overloaded, &Unreachable, &Interrupted]);
 }

@@ -67,7 +67,8 @@ fn failure(kind: Kind, text: &str, call: Call) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use grove_plugin::driver::Driver;
+    use grove_plugin::driver::{Driver, Introspect, Power, PowerAction};
+    use grove_plugin::inspector::Inventory;
 
     use super::*;
     use crate::Simulated;
@@ -92,6 +93,21 @@ mod tests {
         let config = r#"{"prepare": {"failure": "environment", "text": "no power"}}"#;
         assert_eq!(Simulated::prepare(&board("a", config)), Err(Failure::Environment("no power".into())));
         assert_eq!(Simulated::cleanup(&board("a", config)), Ok(()));
+    }
+
+    #[test]
+    fn an_inventory_is_the_configured_one_or_that_of_a_small_board() {
+        let told = |uuid, config| Simulated::inventory(&board(uuid, config)).unwrap();
+        assert_eq!(told("a", "{}"), told("b", r#"{"introspect": {"delay_ms": 0}}"#));
+        let small = Inventory::parse(told("a", "{}")).unwrap();
+        assert_eq!((small.serial().unwrap().len(), small.number("cpu.count")), (4, Some(4)));
+        assert_eq!(told("a", r#"{"inventory": {"cpu": "odd"}}"#), r#"{"cpu":"odd"}"#);
+        assert_eq!(told("a", r#"{"inventory": "no object"}"#), r#""no object""#);
+        let broken = r#"{"introspect": {"failure": "device"}, "power": {"failure": "environment"}}"#;
+        assert!(matches!(Simulated::inventory(&board("a", broken)), Err(Failure::Device(_))));
+        let power = |config| Simulated::set_power(&board("a", config), PowerAction::Off);
+        assert!(matches!(power(broken), Err(Failure::Environment(_))));
+        assert_eq!(power("{}"), Ok(()));
     }
 
     #[test]

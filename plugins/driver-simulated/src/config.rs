@@ -1,7 +1,7 @@
 //! What a simulated board does, call by call. Everything is optional; nothing said means: at once, and well.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// The longest delay: an hour.
 const MAX_DELAY_MS: u32 = 3_600_000;
@@ -18,8 +18,8 @@ pub struct Config {
     cleanup: Behaviour,
     power: Behaviour,
     introspect: Behaviour,
-    /// What an introspection finds.
-    pub inventory: Value,
+    /// What an introspection finds; without it, a small board with four serial ports.
+    pub inventory: Option<Value>,
     /// Key of an artifact of the group `demo`, read whenever the board is prepared.
     pub artifact: Option<String>,
     /// Where users' tunnels go.
@@ -174,7 +174,7 @@ impl Default for Config {
             cleanup: quick(),
             power: quick(),
             introspect: quick(),
-            inventory: json!({ "simulated": true }),
+            inventory: None,
             artifact: None,
             address: Address::default(),
             user: "boruta-user".into(),

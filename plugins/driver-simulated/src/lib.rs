@@ -5,6 +5,7 @@
 
 mod behaviour;
 mod config;
+mod inventory;
 
 use config::{Call, Config};
 use grove_plugin::driver::{
@@ -58,15 +59,22 @@ impl Driver for Simulated {
 }
 
 impl Power for Simulated {
-    fn set_power(board: &Board<Config>, _action: PowerAction) -> Result<(), Failure> {
-        behaviour::act(board, Call::Power)
+    fn set_power(board: &Board<Config>, action: PowerAction) -> Result<(), Failure> {
+        behaviour::act(board, Call::Power)?;
+        log::info(match action {
+            PowerAction::On => "the board was switched on",
+            PowerAction::Off => "the board was switched off",
+            PowerAction::Cycle => "the board was switched off and on",
+        });
+        Ok(())
     }
 }
 
 impl Introspect for Simulated {
     fn inventory(board: &Board<Config>) -> Result<String, Failure> {
         behaviour::act(board, Call::Introspect)?;
-        Ok(board.config.inventory.to_string())
+        let inventory = board.config.inventory.clone();
+        Ok(inventory.unwrap_or_else(inventory::small_board).to_string())
     }
 }
 

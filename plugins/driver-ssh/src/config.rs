@@ -38,7 +38,16 @@ pub struct Config {
     /// Commands that succeed when the board may be handed out; `$1` is the worker's uuid.
     #[serde(default)]
     pub check: Commands,
-    /// How long each command of `prepare` and `maintenance` may take, in seconds.
+    /// Commands that switch the board on; `$1` is the worker's uuid.
+    #[serde(default)]
+    pub power_on: Commands,
+    /// Commands that switch it off; `$1` is the worker's uuid.
+    #[serde(default)]
+    pub power_off: Commands,
+    /// Commands that switch it off and on; `$1` is the worker's uuid.
+    #[serde(default)]
+    pub power_cycle: Commands,
+    /// How long each command of `prepare`, `maintenance` and power may take, in seconds.
     #[serde(default = "ten_minutes")]
     pub timeout_s: u32,
     /// The file of the session user's keys, absolute or relative to their home.
@@ -154,9 +163,14 @@ impl Config {
             );
         }
         self.key_path()?;
-        for (field, commands) in
-            [("prepare", &self.prepare), ("maintenance", &self.maintenance), ("check", &self.check)]
-        {
+        for (field, commands) in [
+            ("prepare", &self.prepare),
+            ("maintenance", &self.maintenance),
+            ("check", &self.check),
+            ("power_on", &self.power_on),
+            ("power_off", &self.power_off),
+            ("power_cycle", &self.power_cycle),
+        ] {
             let commands = commands.as_slice();
             if commands.len() > MAX_COMMANDS {
                 return Err(format!(
@@ -256,6 +270,7 @@ mod tests {
             (r#"{"host": "a", "authorized_keys": "keys/"}"#, "authorized_keys"),
             (r#"{"host": "a", "prepare": ["true", " "]}"#, "prepare"),
             (r#"{"host": "a", "prepare": 7}"#, "a command or a list of commands"),
+            (r#"{"host": "a", "power_cycle": [""]}"#, "power_cycle"),
             (r#"{"host": "a", "timeout_s": 0}"#, "timeout_s"),
         ] {
             let error = checked(config).expect_err(config);

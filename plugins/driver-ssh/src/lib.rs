@@ -6,12 +6,13 @@
 
 mod commands;
 pub mod config;
+pub mod inventory;
 pub mod keys;
 pub mod scripts;
 
 use config::{Config, Mode};
 use grove_plugin::driver::{
-    Access, Board, Driver, Failure, Health, Introspect, Session, export_driver, task,
+    Access, Board, Driver, Failure, Health, Introspect, Power, PowerAction, Session, export_driver, task,
 };
 
 /// The driver.
@@ -64,9 +65,25 @@ impl Driver for Ssh {
     }
 }
 
+impl Power for Ssh {
+    fn set_power(board: &Board<Config>, action: PowerAction) -> Result<(), Failure> {
+        let (field, what, commands) = match action {
+            PowerAction::On => ("power_on", "switch this board on", &board.config.power_on),
+            PowerAction::Off => ("power_off", "switch this board off", &board.config.power_off),
+            PowerAction::Cycle => ("power_cycle", "switch this board off and on", &board.config.power_cycle),
+        };
+        if commands.as_slice().is_empty() {
+            return Err(Failure::Unsupported(format!(
+                "nothing says how to {what}; set {field} in its driver config to the commands that do it"
+            )));
+        }
+        commands::all(board, field, commands, &board.uuid)
+    }
+}
+
 impl Introspect for Ssh {
     fn inventory(_board: &Board<Config>) -> Result<String, Failure> {
-        scripts::inventory()
+        Ok(inventory::parse(&scripts::inventory()?).to_string())
     }
 }
 
@@ -75,4 +92,25 @@ fn access(config: &Config) -> Access {
     Access::new(address.host, address.port, config.session_user(), config.host_keys())
 }
 
-export_driver!(Ssh, introspect);
+export_driver!(Ssh, power, introspect);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn power_that_is_not_configured_is_unsupported_and_says_what_to_set() {
+        for (action, field) in [
+            (PowerAction::On, "power_on"),
+            (PowerAction::Off, "power_off"),
+            (PowerAction::Cycle, "power_cycle"),
+        ] {
+            let config = serde_json::from_str(r#"{"host": "a"}"#).unwrap();
+            let board = Board { uuid: "b".into(), capabilities: Vec::new(), config };
+            match Ssh::set_power(&board, action) {
+                Err(Failure::Unsupported(text)) => assert!(text.contains(&format!("set {field} ")), "{text}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! What runs on the board. The scripts take everything that varies as positional arguments, so that no value is ever
 //! read as shell.
 
-use grove_plugin::driver::ssh::Command;
+use grove_plugin::driver::ssh::{Command, Output};
 use grove_plugin::driver::{Board, Failure};
 
 use crate::config::Config;
@@ -56,16 +56,20 @@ pub fn recreate(board: &Board<Config>) -> Result<(), Failure> {
     run(&Command::script(RECREATE).arg(board.config.session_user()).arg(user).arg(PROC)).map(drop)
 }
 
-/// What the board is made of, as JSON.
+/// What the board tells of itself; see [`inventory`](crate::inventory).
 ///
 /// # Errors
-/// Why it cannot be read.
-pub fn inventory() -> Result<String, Failure> {
-    let json = run(&Command::script(INVENTORY).arg(""))?;
-    let json = String::from_utf8_lossy(&json);
-    let json: serde_json::Value = serde_json::from_str(&json)
-        .map_err(|error| Failure::device(format!("the board's inventory is not JSON: {error}")))?;
-    Ok(json.to_string())
+/// Why it cannot be asked, or that it told more than the controller takes.
+pub fn inventory() -> Result<Vec<u8>, Failure> {
+    let output = Command::script(INVENTORY).arg("").output()?;
+    match output {
+        Output { truncated: true, stdout, .. } => Err(Failure::Device(format!(
+            "the board tells more of itself than can be taken: more than {} bytes",
+            stdout.len()
+        ))),
+        Output { status: 0, stdout, .. } if !stdout.is_empty() => Ok(stdout),
+        other => Err(Failure::Device(other.failed())),
+    }
 }
 
 fn run(script: &Command) -> Result<Vec<u8>, Failure> {

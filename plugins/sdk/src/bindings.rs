@@ -61,3 +61,19 @@ pub mod introspect {
         export_macro_name: "export",
     });
 }
+
+/// Inspectors.
+pub mod inspector {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "package grove:guest; world guest-inspector { include grove:plugin/inspector-plugin@0.1.0; }",
+        world: "grove:guest/guest-inspector",
+        with: {
+            "grove:plugin/log@0.1.0": crate::bindings::policy::grove::plugin::log,
+            "grove:plugin/types@0.1.0": crate::bindings::policy::grove::plugin::types,
+        },
+        additional_derives: [Clone, PartialEq],
+        pub_export_macro: true,
+        export_macro_name: "export",
+    });
+}

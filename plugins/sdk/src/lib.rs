@@ -1,9 +1,9 @@
 //! The SDK that Grove's own plugins are written with. A policy is one method that scores a worker for a request; a
-//! driver is the calls that its board supports. What is generated from the contract, how a plan is made, how panics
+//! driver is the calls that its board supports; an inspector says what an inventory means. What is generated from the contract, how a plan is made, how panics
 //! reach the controller's log: all that is here.
 //!
-//! Must never happen here: a clock, randomness or I/O on a policy's path (the same calls must give the same plans),
-//! and credentials of any kind (the controller logs in, a plugin never does).
+//! Must never happen here: a clock, randomness or I/O on the path of a policy or an inspector (the same calls must give
+//! the same answers), and credentials of any kind (the controller logs in, a plugin never does).
 //!
 //! ```
 //! use grove_plugin::policy::{Policy, Request, Score, Worker, export_policy};
@@ -27,6 +27,7 @@
 pub mod bindings;
 
 pub mod driver;
+pub mod inspector;
 pub mod log;
 #[doc(hidden)]
 pub mod panics;

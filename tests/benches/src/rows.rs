@@ -2,6 +2,7 @@
 
 mod cancellation;
 mod create;
+mod inventories;
 mod jobs;
 mod matching;
 mod reads;
@@ -18,8 +19,9 @@ use crate::table::Table;
 type Row = fn(&mut Table) -> Result<()>;
 
 /// Every row, by name.
-pub(crate) const ROWS: [(&str, Row); 12] = [
+pub(crate) const ROWS: [(&str, Row); 13] = [
     ("matching", matching::rounds),
+    ("inventories", inventories::processing),
     ("create", create::empty),
     ("create-busy", create::busy),
     ("reads", reads::get_list_memory),

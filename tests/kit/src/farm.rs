@@ -8,8 +8,9 @@ use grove_client::wire::Uuid;
 use grove_client::wire::event::Event;
 use grove_client::wire::job::{Access, Job};
 use grove_client::wire::request::{NewRequest, Request, RequestState};
+use grove_client::wire::task::Task;
 use grove_client::wire::worker::{MoveWorker, PutWorker, WantedState, Worker, WorkerState};
-use grove_client::{Client, EventsQuery, RequestsQuery, WorkersQuery};
+use grove_client::{Client, EventsQuery, RequestsQuery, TasksQuery, WorkersQuery};
 use serde_json::Value;
 
 use crate::{tools, wait};
@@ -128,6 +129,11 @@ impl Farm {
     /// All running jobs.
     pub async fn all_jobs(&self) -> Vec<Job> {
         self.jobs().take(usize::MAX).await.unwrap()
+    }
+
+    /// All tasks that are kept.
+    pub async fn all_tasks(&self) -> Vec<Task> {
+        self.tasks(&TasksQuery::default()).take(usize::MAX).await.unwrap()
     }
 
     /// All events.

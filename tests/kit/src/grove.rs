@@ -16,10 +16,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::wait::PATIENCE;
-use crate::{Farm, V1, built};
+use crate::{Disk, Farm, V1, built, wait};
 
+/// The folder of everything durable.
+const STATE: &str = "state";
 /// What the ready line begins with.
 const READY: &str = "grove: listening on ";
+/// A port that is free.
+const ANY: &str = "127.0.0.1:0";
 /// Lines of the log that are shown when a test fails.
 const SHOWN: usize = 150;
 /// Tunnel ports of one controller.
@@ -38,6 +42,8 @@ pub struct Setup {
     pub config: String,
     /// Flags after `grove serve`, beside those of the kit.
     pub flags: Vec<String>,
+    /// Its state is on a disk of its own, of this many MiB.
+    pub disk: Option<u32>,
 }
 
 impl Setup {
@@ -57,10 +63,12 @@ impl Setup {
 /// A running controller. Killed when dropped; its log is shown when the test fails.
 #[derive(Debug)]
 pub struct Grove {
-    folder: TempDir,
     setup: Setup,
     process: Option<Process>,
     base: String,
+    /// Where its state is, if it is on a disk of its own.
+    disk: Option<Disk>,
+    folder: TempDir,
 }
 
 /// A child process that ends with its test at the latest.
@@ -78,36 +86,79 @@ impl Grove {
             setup.config
         );
         fs::write(folder.path().join("grove.toml"), config).unwrap();
-        let mut grove = Grove { folder, setup, process: None, base: String::new() };
+        let disk = setup.disk.map(|mib| {
+            let state = folder.path().join(STATE);
+            fs::create_dir(&state).unwrap();
+            Disk::mount(&state, mib)
+        });
+        let mut grove = Grove { folder, setup, process: None, base: String::new(), disk };
         grove.start_again();
         grove
     }
 
     /// Starts it on the state that it has, after it ended.
     pub fn start_again(&mut self) {
-        assert!(self.process.is_none(), "it runs");
-        let mut command = self.serve_command();
-        command.args(&self.setup.flags);
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
-        command.stderr(log);
-        let (process, base) = ready(&mut command, || self.log());
+        let (process, base) = ready(&mut self.logged_command(), || self.log());
         self.base = base;
         self.process = Some(process);
     }
 
-    /// `grove serve` on this controller's configuration and state, for tests of how it starts.
-    pub fn serve_command(&self) -> Command {
-        let mut command = grove_command(self.folder.path());
-        command
-            .args(["serve", "--listen", "127.0.0.1:0", "--config"])
-            .arg(self.folder.path().join("grove.toml"));
-        command.arg("--state").arg(self.state());
+    /// Starts it on the state that it has and where it served before, and waits only until it answers: it may be that it is
+    /// not ready.
+    pub async fn start_unready(&mut self) {
+        let address = self.base.strip_prefix("http://").expect("it served before").to_owned();
+        let mut command = self.logged_command_on(&address);
+        self.process = Some(Process::start(command.stdout(Stdio::null())));
+        let health = format!("{}/healthz", self.base);
+        let look = || async { reqwest::get(&health).await.ok().map(drop) };
+        wait::until("the controller to answer", look).await;
+    }
+
+    /// Starts it on the state that it has, and kills it after this time, wherever it is then.
+    pub fn kill_while_starting(&mut self, after: Duration) {
+        let mut process = Process::start(self.logged_command().stdout(Stdio::null()));
+        sleep(after);
+        process.kill();
+    }
+
+    /// `grove serve` as it was set up, whose log goes where it belongs.
+    fn logged_command(&self) -> Command {
+        self.logged_command_on(ANY)
+    }
+
+    fn logged_command_on(&self, address: &str) -> Command {
+        assert!(self.process.is_none(), "it runs");
+        let mut command = self.serve_on(address);
+        command.args(&self.setup.flags);
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
+        let mut command = match &self.disk {
+            Some(disk) => disk.seen_by(&command),
+            None => command,
+        };
+        command.stderr(log);
         command
     }
 
-    /// Its folder of everything durable.
+    /// `grove serve` on this controller's configuration and state, for tests of how it starts.
+    pub fn serve_command(&self) -> Command {
+        self.serve_on(ANY)
+    }
+
+    fn serve_on(&self, address: &str) -> Command {
+        let mut command = grove_command(self.folder.path());
+        command.args(["serve", "--listen", address, "--config"]).arg(self.folder.path().join("grove.toml"));
+        command.arg("--state").arg(self.folder.path().join(STATE));
+        command
+    }
+
+    /// Its folder of everything durable, as the test sees it.
     pub fn state(&self) -> PathBuf {
-        self.folder.path().join("state")
+        self.disk.as_ref().map_or_else(|| self.folder.path().join(STATE), Disk::path)
+    }
+
+    /// The disk that its state is on.
+    pub fn disk(&self) -> &Disk {
+        self.disk.as_ref().expect("it has a disk of its own")
     }
 
     /// Its base address, like `http://127.0.0.1:8487`; another one after each start.

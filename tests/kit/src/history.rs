@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use grove_client::wire::event::Event;
 use grove_client::wire::job::JobState;
 use grove_client::wire::request::{Request, RequestState};
+use grove_client::wire::task::{Task, TaskPhase};
 use grove_client::wire::worker::{Worker, WorkerState};
 use grove_client::wire::{Timestamp, Uuid};
 
@@ -19,6 +20,18 @@ pub async fn check_when_settled(farm: &Farm) {
     };
     wait::until_is("workers to settle", look, Vec::is_empty).await;
     check(&farm.all_workers().await, &farm.all_requests().await, &farm.all_events().await);
+    let tasks = farm.all_tasks().await;
+    tasks.iter().for_each(task_has_ended);
+}
+
+/// Nothing runs for ever: where nothing is under way, every task has its end, and so has every step of it.
+fn task_has_ended(task: &Task) {
+    let terminal = !matches!(task.phase, TaskPhase::Waiting | TaskPhase::Running);
+    assert!(terminal && task.ended.is_some(), "a task that nobody works on has no end: {task:#?}");
+    for step in &task.steps {
+        assert!(step.outcome.is_some(), "a step without an end in a task that has one: {task:#?}");
+        assert!(step.ended.is_some() || step.started.is_none(), "an end has its time: {task:#?}");
+    }
 }
 
 fn is_moving(worker: &Worker) -> bool {
@@ -42,7 +55,8 @@ fn numbers_are_unique(requests: &[Request]) {
     assert_eq!(numbers.len(), requests.len(), "two requests have the same number");
 }
 
-fn request_is_whole(request: &Request) {
+/// What a request says of itself makes sense.
+pub fn request_is_whole(request: &Request) {
     let running = request.job.as_ref().is_some_and(|job| job.state == JobState::Running);
     let expected = request.state == RequestState::InProgress;
     assert_eq!(running, expected, "a job runs if and only if its request is in progress: {request:#?}");

@@ -13,6 +13,7 @@
 )]
 
 pub mod built;
+pub mod disk;
 pub mod farm;
 pub mod grove;
 pub mod history;
@@ -22,6 +23,7 @@ pub mod tools;
 pub mod v1;
 pub mod wait;
 
+pub use disk::Disk;
 pub use farm::Farm;
 pub use grove::{Grove, Process, Setup};
 pub use grove_client as client;

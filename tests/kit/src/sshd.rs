@@ -147,15 +147,25 @@ impl Sshd {
 
     /// Registers this server as a board with this configuration, and waits until it is idle.
     pub async fn join_as(&self, grove: &Grove, uuid: Uuid, capabilities: &[(&str, &str)], config: Value) {
-        grove.add_secret(IDENTITY, &fs::read_to_string(self.folder.path().join("admin")).unwrap());
+        self.know(grove);
         let farm = grove.farm();
         farm.register(uuid, "ssh", config, capabilities).await;
         farm.to_idle(uuid).await;
     }
 
+    /// Gives the controller the key that this server lets in as its admin.
+    pub fn know(&self, grove: &Grove) {
+        grove.add_secret(IDENTITY, &self.admin_key());
+    }
+
     /// The file of the keys that are let in.
     pub fn key_file(&self) -> PathBuf {
         self.folder.path().join(format!("keys-of-{}", self.admin))
+    }
+
+    /// The controller's key.
+    pub fn admin_key(&self) -> String {
+        fs::read_to_string(self.folder.path().join("admin")).unwrap()
     }
 
     /// The controller's own way in.

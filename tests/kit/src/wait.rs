@@ -3,12 +3,19 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use grove_client::wire::Timestamp;
 use tokio::time::{Instant, sleep};
 
 /// How long anything may take.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(25);
+
+/// The time of day.
+#[expect(clippy::disallowed_methods, reason = "a farm tells times of day")]
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
 
 /// Looks again and again until there is something to see. `what` completes "waited too long for …".
 pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {

@@ -89,7 +89,7 @@ pub(super) fn failed(failure: Failure) -> Response {
         Failure::Unavailable(message) => (StatusCode::SERVICE_UNAVAILABLE, message.into(), false),
         Failure::Body(error) => {
             let status = match error {
-                BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                BodyError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
                 BodyError::TooSlow => StatusCode::REQUEST_TIMEOUT,
                 BodyError::Broken => StatusCode::BAD_REQUEST,
             };

@@ -63,8 +63,9 @@ async fn carry_out(
     headers: &http::HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let whole =
-        async || -> Result<Bytes, Failure> { Ok(body::read(headers, body, front.limits.body).await?) };
+    let whole = async || -> Result<Bytes, Failure> {
+        Ok(body::read(headers, body, front.limits.body, grove_wire::limits::BODY).await?)
+    };
     match action {
         Action::GetRequest => requests::get(app, id),
         Action::CreateRequest => requests::create(app, &whole().await?).await,

@@ -165,6 +165,7 @@ pub(super) async fn create(app: &App, body: &[u8]) -> Result<Response, Failure> 
             keys: Vec::new(),
             heartbeat: None,
             hints: BTreeMap::new(),
+            idempotency: None,
         },
     };
     let request = app.controller.create_request(&app.actor, wish).await?;

@@ -14,12 +14,12 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use grove_domain::group::OwnerGroups;
-use grove_objects::{Artifact, Error, Name, Put};
+use grove_objects::{Artifact, Error, Expected, Name, Put};
 use grove_wire::artifact::Artifact as Shown;
 use grove_wire::{Code, Page, Problem, limits};
 use http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LAST_MODIFIED, LOCATION,
-    RANGE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LAST_MODIFIED,
+    LOCATION, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
@@ -116,11 +116,11 @@ pub(crate) async fn put(
             Problem::new(Code::Overloaded, "as many artifacts are being brought as the server takes");
         problem.hint("try again when one of them is here")
     })?;
-    let digest = digest(&head.headers)?;
+    let (expected, digest) = (expected(&head.headers)?, digest(&head.headers)?);
     let size = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let body = Paced::new(body, front.limits.body);
     let now = app.controller.clock().now();
-    let put = app.storage.artifacts.put(&name, size, digest.as_deref(), body, now).await;
+    let put = app.storage.artifacts.put(&name, &expected, size, digest.as_deref(), body, now).await;
     let (artifact, put) = put.map_err(|error| refuse(&error))?;
     let status = if put == Put::Created { StatusCode::CREATED } else { StatusCode::OK };
     let location = head.uri.path().to_owned();
@@ -179,10 +179,15 @@ pub(crate) async fn head(Place { app, name }: Place, uri: Uri) -> Result<Respons
     Ok(response)
 }
 
-pub(crate) async fn remove(Place { app, name }: Place, uri: Uri) -> Result<Response, Refuse> {
+pub(crate) async fn remove(
+    Place { app, name }: Place,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Refuse> {
     Query::new(&uri).done()?;
+    let expected = expected(&headers)?;
     // To its end, also when the client goes away.
-    let work = tokio::spawn(async move { app.storage.artifacts.remove(&name).await });
+    let work = tokio::spawn(async move { app.storage.artifacts.remove(&name, &expected).await });
     match work.await {
         Ok(done) => done.map_err(|error| refuse(&error))?,
         Err(_) => return Err(Problem::new(Code::Stopping, "the server is shutting down").into()),
@@ -230,6 +235,33 @@ fn is_known(headers: &HeaderMap, artifact: &Artifact) -> bool {
         .get_all(IF_NONE_MATCH)
         .iter()
         .any(|value| value.to_str().is_ok_and(|text| text.split(',').any(known)))
+}
+
+/// What must be there: `If-Match` with one ETag or `*`, or `If-None-Match: *`.
+fn expected(headers: &HeaderMap) -> Result<Expected, Refuse> {
+    let wrong = |field: &str, detail: &str, hint: &str| {
+        Problem::new(Code::InvalidHeader, detail).hint(hint).field(field)
+    };
+    let expected = match revision::one(headers, &IF_MATCH) {
+        None => Expected::Any,
+        Some("*") => Expected::Some,
+        Some(text) => match revision::tag(text) {
+            Some(sha256) => Expected::Sha256(sha256.to_owned()),
+            None => return Err(revision::bad_if_match()),
+        },
+    };
+    match (revision::one(headers, &IF_NONE_MATCH), expected) {
+        (None, expected) => Ok(expected),
+        (Some("*"), Expected::Any) => Ok(Expected::None),
+        (Some("*"), _) => {
+            let detail = "If-Match and If-None-Match cannot both hold";
+            Err(wrong("If-None-Match", detail, "send one of the two").into())
+        }
+        (Some(_), _) => {
+            let detail = "If-None-Match of a change must be *: only when nothing is there";
+            Err(wrong("If-None-Match", detail, "send If-None-Match: *, or leave the header out").into())
+        }
+    }
 }
 
 /// What of it is asked for.
@@ -286,6 +318,13 @@ fn refuse(error: &Error) -> Refuse {
         Error::TooLarge { .. } => Problem::new(Code::ArtifactTooLarge, detail),
         Error::Quota { .. } => Problem::new(Code::QuotaReached, detail).field("group"),
         Error::Full { .. } => Problem::new(Code::FarmFull, format!("artifacts: {detail}")),
+        Error::Unexpected { current } => {
+            let hint = match current {
+                Some(sha256) => format!("look at it again, then send If-Match: \"{sha256}\""),
+                None => "leave If-Match out to bring it anew".to_owned(),
+            };
+            Problem::new(Code::RevisionMismatch, detail).hint(hint)
+        }
         Error::Busy => Problem::new(Code::ArtifactBusy, detail),
         Error::Digest { .. } => Problem::new(Code::ArtifactDigest, detail).field("Content-Digest"),
         Error::Body(cause) => match cause.downcast_ref::<Interrupted>() {
@@ -297,9 +336,8 @@ fn refuse(error: &Error) -> Refuse {
                 .retry_after("1");
         }
         Error::Store(_) => {
-            tracing::warn!("{detail}");
-            Problem::new(Code::Unavailable, "the place for files does not answer")
-                .hint("try again later; the admin sees why in the log")
+            let away = grove_wire::Error::new(Code::Unavailable, "the place for files does not answer");
+            return away.with_hint("try again later; the admin sees why in the log").because(detail).into();
         }
     }
     .into()
@@ -320,7 +358,7 @@ struct Interrupted(BodyError);
 
 impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.text())
+        f.write_str(&self.0.text())
     }
 }
 

@@ -17,7 +17,7 @@ use super::refuse::Refuse;
 use super::revision;
 use crate::body::BodyError;
 use crate::front::Front;
-use crate::transfer::{Feeder, Transfer, TransferRefused, feed, sink};
+use crate::transfer::{Feeder, Transfer, feed, sink};
 
 /// Of a body that is not read any more, so much is still taken, so that its sender hears why.
 const REST: usize = 64 << 20;
@@ -54,6 +54,7 @@ pub(crate) async fn import(State(front): State<Front>, request: Request) -> Resu
     let mut query = Query::new(&head.uri);
     let dry_run = query.flag("dry_run")?;
     query.done()?;
+    revision::not_taken(&head.headers)?;
     let transfer = transfer(&front)?;
     if announced(&head.headers).is_some_and(|length| length > front.limits.import) {
         return Err(too_large(front.limits.import));
@@ -83,8 +84,8 @@ pub(crate) async fn import(State(front): State<Front>, request: Request) -> Resu
     match (sent, done) {
         (_, Ok(done)) => Ok(revision::json(StatusCode::OK, &done)),
         // That the body broke off says more than where the reader noticed.
-        (Err(refuse), Err(TransferRefused::Unavailable(_))) => Err(refuse),
-        (_, Err(refused)) => Err(refused.into()),
+        (Err(refuse), Err(error)) if error.is_unavailable() => Err(refuse),
+        (_, Err(error)) => Err(error.into()),
     }
 }
 
@@ -137,18 +138,6 @@ async fn send(body: Body, feeder: Feeder, most: u64, patience: Duration) -> Resu
 fn too_large(most: u64) -> Refuse {
     let problem = Problem::new(Code::BodyTooLarge, format!("the export is larger than {} MiB", most >> 20));
     problem.hint("the admin sets the limit: limits.import_mib").into()
-}
-
-impl From<TransferRefused> for Refuse {
-    fn from(refused: TransferRefused) -> Self {
-        match refused {
-            TransferRefused::AtWork(text) => Problem::new(Code::FarmAtWork, text).into(),
-            TransferRefused::BadExport(text) => Problem::new(Code::BadExport, text).into(),
-            TransferRefused::Unavailable(text) => Problem::new(Code::Unavailable, text)
-                .hint("try again later; the admin sees the reason at /readyz")
-                .into(),
-        }
-    }
 }
 
 /// Bytes of a refused export that are read all the same, and how long that may take.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path};
 use bytes::Bytes;
-use grove_domain::id::{RequestId, TaskId, WorkerId};
+use grove_domain::id::{IntrospectionId, RequestId, RuleId, TaskId, WorkerId};
 use grove_wire::{Code, Problem, Span, limits};
 use http::Request;
 use http::request::Parts;
@@ -37,7 +37,7 @@ impl FromRequest<Front> for Whole {
 
     async fn from_request(request: Request<Body>, front: &Front) -> Result<Self, Refuse> {
         let (head, body) = request.into_parts();
-        Ok(Self(body::read(&head.headers, body, front.limits.body).await?))
+        Ok(Self(body::read(&head.headers, body, front.limits.body, limits::BODY).await?))
     }
 }
 
@@ -238,6 +238,14 @@ pub(crate) fn worker_id(text: &str) -> Result<WorkerId, Refuse> {
 
 pub(crate) fn task_id(text: &str) -> Result<TaskId, Refuse> {
     text.parse().map_err(|_| invalid_id(text, "a uuid", "tasks"))
+}
+
+pub(crate) fn introspection_id(text: &str) -> Result<IntrospectionId, Refuse> {
+    text.parse().map_err(|_| invalid_id(text, "a uuid", "introspections"))
+}
+
+pub(crate) fn rule_id(text: &str) -> Result<RuleId, Refuse> {
+    text.parse().map_err(|_| invalid_id(text, "a uuid", "rules"))
 }
 
 pub(crate) fn request_id(text: &str) -> Result<RequestId, Refuse> {

@@ -37,13 +37,14 @@ pub(crate) async fn install(
 ) -> Result<Response, Refuse> {
     let (head, body) = request.into_parts();
     Query::new(&head.uri).done()?;
+    let expected = revision::expected(&head.headers)?;
     let _place = front.uploads.try_acquire().map_err(|_| {
         let problem =
             Problem::new(Code::Overloaded, "as many plugins are being taken in as the server takes");
         problem.hint("try again when they are in")
     })?;
     let sent = upload::read(&head.headers, body, front.limits.body).await?;
-    let work = app.plugins.install(&app.actor, sent.manifest, sent.component, sent.activate);
+    let work = app.plugins.install(&app.actor, sent.manifest, sent.component, sent.activate, expected);
     let (plugin, created) = Asked::about(&app, "").carry_out(work).await?;
     let status = if created == Created::Yes { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = answer(status, &plugin);
@@ -148,6 +149,11 @@ impl<'a> Asked<'a> {
     fn refuse(&self, refused: PluginRefused) -> Refuse {
         let (name, (field, version)) = (shown(self.name), self.version);
         let problem = match refused {
+            PluginRefused::NotFound if name.is_empty() => {
+                Problem::new(Code::PluginNotFound, "this plugin is not here, so it has no revision")
+                    .hint("leave If-Match out to install it")
+                    .field("If-Match")
+            }
             PluginRefused::NotFound => {
                 Problem::new(Code::PluginNotFound, format!("no plugin is named {name:?}"))
                     .hint("list the plugins there are: GET /api/v2/plugins")

@@ -2,26 +2,29 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
 use axum::response::Response;
+use grove_control::Created;
 use grove_control::farm::Farm;
 use grove_control::refusal::Refused;
 use grove_domain::event::Subject;
 use grove_domain::id::RequestId;
 use grove_domain::moment::{Moment, SignedDuration};
-use grove_domain::request::{self, Create, Request, Spec};
+use grove_domain::plugin::Digest;
+use grove_domain::request::{self, Create, Idempotency, Request, Spec};
 use grove_domain::wants::Wants;
 use grove_wire::request::{CloseRequest, NewRequest, PatchRequest, Prolong};
 use grove_wire::{Code, Page, Problem, Span, limits};
 use http::header::{HeaderName, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use sha2::{Digest as _, Sha256};
 
-use super::idempotency::{self, Claim};
 use super::input::{Named, Query, Served, Whole, at_most, bad_query, invalid, request_id, worker_id};
 use super::refuse::Refuse;
 use super::{revision, show};
 use crate::app::App;
-use crate::front::Front;
+
+/// What makes a wish that is sent again the same one.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// One request.
 fn answer(app: &App, request: &Request) -> Response {
@@ -159,34 +162,26 @@ fn take<'a, T>(
     (items, all.peek().is_some())
 }
 
-pub(crate) async fn create(
-    State(front): State<Front>,
-    Served(app): Served,
-    headers: HeaderMap,
-    body: Whole,
-) -> Result<Response, Refuse> {
-    let key = idempotency::key(&headers)?;
-    let wish = wish(&app, body.json()?)?;
-    let Some(key) = key else {
-        let request = app.controller.create_request(&app.actor, wish).await?;
-        return Ok(created(&app, &request, false).await);
-    };
-    match front.remembered.claim(key, &body.0)? {
-        Claim::Made(id) => Ok(created(&app, &*found(&app.controller.farm(), id)?, true).await),
-        Claim::Make(claimed) => {
-            // It goes on when the client goes away: what it makes must be remembered.
-            let task = tokio::spawn({
-                let app = app.clone();
-                async move {
-                    let request = app.controller.create_request(&app.actor, wish).await?;
-                    claimed.made(request.id);
-                    Ok(request)
-                }
-            });
-            let request = task.await.unwrap_or(Err(Refused::Stopping))?;
-            Ok(created(&app, &request, false).await)
-        }
+/// With an `Idempotency-Key`, a wish that is sent again is the request that it made first.
+pub(crate) async fn create(Served(app): Served, headers: HeaderMap, body: Whole) -> Result<Response, Refuse> {
+    revision::not_taken(&headers)?;
+    let idempotency = idempotency(&headers, &body)?;
+    let mut wish = wish(&app, body.json()?)?;
+    wish.spec.idempotency = idempotency;
+    let (request, made) = app.controller.create_request_once(&app.actor, wish).await?;
+    Ok(created(&app, &request, made == Created::No).await)
+}
+
+fn idempotency(headers: &HeaderMap, body: &Whole) -> Result<Option<Idempotency>, Refuse> {
+    let Some(key) = revision::one(headers, &IDEMPOTENCY_KEY) else { return Ok(None) };
+    if key.is_empty() || key.len() > limits::IDEMPOTENCY_KEY {
+        let most = limits::IDEMPOTENCY_KEY;
+        let problem =
+            Problem::new(Code::InvalidHeader, format!("Idempotency-Key takes 1 to {most} characters, once"));
+        return Err(problem.hint("send a fresh uuid for each new request").field("Idempotency-Key").into());
     }
+    let body = Digest::new(Sha256::digest(&body.0).into());
+    Ok(Some(Idempotency { key: key.to_owned(), body }))
 }
 
 async fn created(app: &App, request: &Request, again: bool) -> Response {
@@ -240,6 +235,7 @@ fn wish(app: &App, sent: NewRequest) -> Result<Create, Refuse> {
             keys,
             heartbeat: sent.heartbeat.map(signed),
             hints: sent.hints,
+            idempotency: None,
         },
     })
 }
@@ -296,7 +292,13 @@ pub(crate) async fn prolong(
     Ok(answer(&app, &request))
 }
 
-pub(crate) async fn heartbeat(Served(app): Served, Named(id): Named) -> Result<Response, Refuse> {
+/// A sign of life changes nothing that a revision counts.
+pub(crate) async fn heartbeat(
+    Served(app): Served,
+    Named(id): Named,
+    headers: HeaderMap,
+) -> Result<Response, Refuse> {
+    revision::not_taken(&headers)?;
     let request = app.controller.heartbeat(request_id(&id)?).await?;
     Ok(answer(&app, &request))
 }

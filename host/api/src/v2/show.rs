@@ -16,7 +16,9 @@ use grove_wire::{
     worker as wire_worker,
 };
 
-pub(super) fn worker(worker: &Worker) -> wire_worker::Worker {
+use super::introspections;
+
+pub(super) fn worker(farm: &Farm, worker: &Worker) -> wire_worker::Worker {
     let map = |map: &Map| -> BTreeMap<String, String> { map.clone() };
     let recovery = worker.recovery;
     wire_worker::Worker {
@@ -43,6 +45,7 @@ pub(super) fn worker(worker: &Worker) -> wire_worker::Worker {
         },
         job: worker.occupation.map(|job| wire_worker::WorkerJob { id: job.request.0, open: job.opened }),
         task: worker.task.map(|(id, kind)| wire_worker::WorkerTask { id: id.0, kind: task_kind(kind) }),
+        introspection: farm.newest_introspection(worker.id).map(|run| introspections::told(run)),
         recovery: (recovery != Recovery::default()).then_some(wire_worker::Recovery {
             relapses: recovery.relapses,
             attempts: recovery.attempts,

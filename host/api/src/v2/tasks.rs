@@ -1,11 +1,11 @@
-//! `/api/v2/tasks`.
+//! `/api/v2/tasks`. A task has no ETag: it is written by its farm alone, and nobody edits it.
 
 use axum::response::Response;
 use grove_control::ports::TaskQuery;
 use grove_domain::id::TaskId;
 use grove_domain::task::{Phase, TaskKind};
 use grove_wire::Page;
-use http::{StatusCode, Uri};
+use http::{HeaderMap, StatusCode, Uri};
 
 use super::input::{Named, Query, Served, bad_query, request_id, task_id, worker_id};
 use super::refuse::Refuse;
@@ -42,8 +42,13 @@ pub(crate) async fn get(Served(app): Served, Named(id): Named, uri: Uri) -> Resu
     Ok(revision::json(StatusCode::OK, &show::task(task)))
 }
 
-pub(crate) async fn cancel(Served(app): Served, Named(id): Named) -> Result<Response, Refuse> {
+pub(crate) async fn cancel(
+    Served(app): Served,
+    Named(id): Named,
+    headers: HeaderMap,
+) -> Result<Response, Refuse> {
     let id = task_id(&id)?;
+    revision::not_taken(&headers)?;
     app.controller.cancel_task(&app.actor, id).await?;
     let task = app.controller.task(id).await?;
     Ok(revision::json(StatusCode::ACCEPTED, &show::task(task)))

@@ -167,10 +167,10 @@ enum Interrupted {
 
 impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Body(error) => error.text(),
-            Self::LongHead => "the head of a part is too long",
-        })
+        match self {
+            Self::Body(error) => f.write_str(&error.text()),
+            Self::LongHead => f.write_str("the head of a part is too long"),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use grove_control::farm::Farm;
 use grove_control::refusal::Refused;
 use grove_control::{Created, Want};
-use grove_domain::capability::UUID_KEY;
+use grove_domain::capability::{DRIFT_KEY, UUID_KEY};
 use grove_domain::event::Subject;
 use grove_domain::id::WorkerId;
 use grove_domain::plugin::Digest;
@@ -23,8 +23,8 @@ use super::refuse::Refuse;
 use super::{revision, show};
 use crate::app::App;
 
-fn answer(status: StatusCode, worker: &Worker) -> Response {
-    revision::with_etag(status, worker.revision, &show::worker(worker))
+fn answer(app: &App, status: StatusCode, worker: &Worker) -> Response {
+    revision::with_etag(status, worker.revision, &show::worker(&app.controller.farm(), worker))
 }
 
 /// Query: `wait` (answers on the next change of state, or after so long), `revision` (with it: as soon as it is newer
@@ -47,7 +47,7 @@ pub(crate) async fn get(Served(app): Served, Named(id): Named, uri: Uri) -> Resu
             newest?
         }
     };
-    Ok(answer(StatusCode::OK, &worker))
+    Ok(answer(&app, StatusCode::OK, &worker))
 }
 
 fn found(farm: &Farm, id: WorkerId) -> Result<Arc<Worker>, Refuse> {
@@ -99,7 +99,7 @@ pub(crate) async fn list(Served(app): Served, uri: Uri) -> Result<Response, Refu
     };
     let after = farm.workers().range((from, Bound::Unbounded)).map(|(_, worker)| worker);
     let mut matching = after.filter(fits).peekable();
-    let items: Vec<_> = matching.by_ref().take(limit).map(|worker| show::worker(worker)).collect();
+    let items: Vec<_> = matching.by_ref().take(limit).map(|worker| show::worker(&farm, worker)).collect();
     let more = matching.peek().is_some();
     let next = items.last().filter(|_| more).map(|last| last.uuid.to_string());
     Ok(revision::json(StatusCode::OK, &Page { items, next }))
@@ -129,7 +129,7 @@ pub(crate) async fn put(
     let edit = Edit { groups: sent.groups.map(Some), host: sent.host, ..Edit::default() };
     let (worker, created) = app.controller.register(&app.actor, id, registration, edit, expected).await?;
     let status = if created == Created::Yes { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(answer(status, &worker))
+    Ok(answer(&app, status, &worker))
 }
 
 pub(crate) async fn patch(
@@ -156,7 +156,7 @@ pub(crate) async fn patch(
         driver_version,
     };
     let worker = app.controller.edit_worker(&app.actor, id, edit, expected).await?;
-    Ok(answer(StatusCode::OK, &worker))
+    Ok(answer(&app, StatusCode::OK, &worker))
 }
 
 /// Query: `force`.
@@ -192,22 +192,24 @@ pub(crate) async fn set_state(
     };
     let worker = app.controller.move_worker(&app.actor, id, want, expected).await?;
     let status = if worker.state == target { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok(answer(status, &worker))
+    Ok(answer(&app, status, &worker))
 }
 
 pub(crate) async fn report_failure(
     Served(app): Served,
     Named(id): Named,
+    headers: HeaderMap,
     body: Whole,
 ) -> Result<Response, Refuse> {
     let id = worker_id(&id)?;
+    let expected = revision::expected(&headers)?;
     let sent: ReportFailure = body.json()?;
     if sent.reason.trim().is_empty() {
         return Err(invalid("reason", "say what is wrong with it"));
     }
     at_most("reason", sent.reason.len(), limits::REASON, "bytes")?;
-    let worker = app.controller.report_failure(&app.actor, id, sent.reason).await?;
-    Ok(answer(StatusCode::OK, &worker))
+    let worker = app.controller.report_failure(&app.actor, id, sent.reason, expected).await?;
+    Ok(answer(&app, StatusCode::OK, &worker))
 }
 
 fn check_capabilities(field: &str, id: WorkerId, map: &BTreeMap<String, String>) -> Result<(), Refuse> {
@@ -219,6 +221,10 @@ fn check_capabilities(field: &str, id: WorkerId, map: &BTreeMap<String, String>)
         let shown: String = key.chars().take(40).collect();
         at_most(&format!("{field}.{shown} (its key)"), key.len(), limits::CAPABILITY_KEY, "bytes")?;
         at_most(&format!("{field}.{shown}"), value.len(), limits::CAPABILITY_VALUE, "bytes")?;
+        if key == DRIFT_KEY {
+            let what = "it is the farm's own: introspection says it when a board is not what it promised";
+            return Err(invalid(format!("{field}.{DRIFT_KEY}"), what));
+        }
         if key == UUID_KEY && *value != id.to_string() {
             return Err(invalid(
                 format!("{field}.{UUID_KEY}"),

@@ -32,6 +32,11 @@ fn calls() -> Vec<String> {
         "/api/v2/jobs/1",
         "/api/v2/tasks",
         "/api/v2/plugins",
+        "/api/v2/introspections",
+        "/api/v2/introspections/data",
+        "/api/v2/introspections/reapply",
+        "/api/v2/rules",
+        "/api/v2/rules/test",
         "/api/v2/artifacts",
         "/api/v2/artifacts/g/k",
         "/api/v2/artifacts/g/%00",
@@ -55,6 +60,10 @@ fn calls() -> Vec<String> {
     for path in ["", "/state", "/failure"] {
         calls.push(format!("/api/v2/workers/{worker}{path}"));
     }
+    for path in ["", "/abort", "/reapply", "/data", "/findings", "/diff"] {
+        calls.push(format!("/api/v2/introspections/{worker}{path}"));
+    }
+    calls.push(format!("/api/v2/rules/{worker}"));
     calls
 }
 
@@ -93,6 +102,20 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         "Item",
         "Order",
         "Direction",
+        "worker",
+        "way",
+        "rule",
+        "id",
+        "scope",
+        "conditions",
+        "actions",
+        "action",
+        "name",
+        "value",
+        "path",
+        "op",
+        "multiple",
+        "invert",
     ]);
     let leaf = prop_oneof![
         Just(serde_json::Value::Null),
@@ -101,8 +124,23 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         (0..20_u8).prop_map(Into::into),
         any::<f64>().prop_map(Into::into),
         ".{0,12}".prop_map(Into::into),
-        prop::sample::select(vec!["IDLE", "idle", "fake", "1h", "uart=2..", "2026-02-01T00:00:00Z", "AhA="])
-            .prop_map(Into::into),
+        prop::sample::select(vec![
+            "IDLE",
+            "idle",
+            "fake",
+            "1h",
+            "uart=2..",
+            "2026-02-01T00:00:00Z",
+            "AhA=",
+            "pull",
+            "00000000-0000-4000-8000-000000000001",
+            "/a/*",
+            "ge",
+            "matches",
+            "add-trait",
+            "{data[a]}"
+        ])
+        .prop_map(Into::into),
     ];
     let json = leaf.prop_recursive(4, 24, 6, move |inner| {
         prop_oneof![

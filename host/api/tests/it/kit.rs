@@ -140,9 +140,13 @@ impl Plugins for FakePlugins {
         manifest: String,
         component: Bytes,
         activate: bool,
+        expected: Option<u64>,
     ) -> BoxFuture<'static, Result<(Plugin, Created), PluginRefused>> {
         let created = if manifest.contains("old") { Created::No } else { Created::Yes };
-        let call = format!("{actor} install {manifest:?} {} bytes activate={activate}", component.len());
+        let call = format!(
+            "{actor} install {manifest:?} {} bytes activate={activate} {expected:?}",
+            component.len()
+        );
         self.done(call, (plugin(), created))
     }
 

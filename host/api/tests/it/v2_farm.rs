@@ -8,9 +8,10 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
-use grove_api::{Feed, Limits, Options, Transfer, TransferRefused, Write};
+use grove_api::{Feed, Limits, Options, Transfer, Write};
 use grove_control::Settings;
 use grove_wire::farm::FarmImport;
+use grove_wire::{Code, Error};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
@@ -27,11 +28,11 @@ struct FakeTransfer {
 }
 
 impl Transfer for FakeTransfer {
-    fn may_import(&self) -> Result<(), TransferRefused> {
-        if self.at_work { Err(TransferRefused::AtWork("users are served".to_owned())) } else { Ok(()) }
+    fn may_import(&self) -> Result<(), Error> {
+        if self.at_work { Err(Error::new(Code::FarmAtWork, "users are served")) } else { Ok(()) }
     }
 
-    fn export(&self) -> BoxFuture<'static, Result<Write, TransferRefused>> {
+    fn export(&self) -> BoxFuture<'static, Result<Write, Error>> {
         let breaks = self.breaks;
         let write: Write = Box::new(move |out: &mut dyn std::io::Write| {
             for line in ["one\n", "two\n", "three\n"] {
@@ -42,18 +43,14 @@ impl Transfer for FakeTransfer {
         std::future::ready(Ok(write)).boxed()
     }
 
-    fn import(
-        &self,
-        mut from: Feed,
-        dry_run: bool,
-    ) -> BoxFuture<'static, Result<FarmImport, TransferRefused>> {
+    fn import(&self, mut from: Feed, dry_run: bool) -> BoxFuture<'static, Result<FarmImport, Error>> {
         let taken = self.taken.clone();
         let work = tokio::task::spawn_blocking(move || {
             let mut bytes = Vec::new();
             let read = from.read_to_end(&mut bytes);
-            read.map_err(|error| TransferRefused::Unavailable(error.to_string()))?;
+            read.map_err(|error| Error::new(Code::Unavailable, error.to_string()))?;
             if bytes.starts_with(b"bad") {
-                return Err(TransferRefused::BadExport("line 1: bad".to_owned()));
+                return Err(Error::new(Code::BadExport, "line 1: bad"));
             }
             *taken.lock() = Some(bytes);
             Ok(FarmImport {

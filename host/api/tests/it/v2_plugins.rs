@@ -12,14 +12,14 @@ use serde_json::json;
 
 use crate::kit::{Answer, Kit, digest};
 
-const FORM: &str = "multipart/form-data; boundary=XX";
+pub(crate) const FORM: &str = "multipart/form-data; boundary=XX";
 
 /// A part of a form.
 fn part(name: &str, value: &str) -> String {
     format!("--XX\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
 }
 
-fn form(parts: &[(&str, &str)]) -> String {
+pub(crate) fn form(parts: &[(&str, &str)]) -> String {
     parts.iter().map(|(name, value)| part(name, value)).collect::<String>() + "--XX--\r\n"
 }
 
@@ -46,8 +46,8 @@ async fn a_plugin_is_installed() {
     let sent = form(&[("activate", "false"), ("component", "\0asm"), ("manifest", "old")]);
     assert_eq!(install(&kit, "Multipart/Form-Data; charset=utf-8; boundary=\"XX\"", sent).await.status, 200);
     insta::assert_snapshot!(kit.plugins.calls.lock().join("\n"), @r#"
-    user:local install "name = 1" 9 bytes activate=true
-    user:local install "old" 4 bytes activate=false
+    user:local install "name = 1" 9 bytes activate=true None
+    user:local install "old" 4 bytes activate=false None
     "#);
 }
 
@@ -256,7 +256,7 @@ async fn a_worker_is_pinned_to_a_version_that_there_is() {
         origin: Origin::Installed,
         installed: "2026-01-01T00:00:00Z".parse().unwrap(),
     };
-    kit.controller.install_plugin("user:local", version, true).await.unwrap();
+    kit.controller.install_plugin("user:local", version, true, None).await.unwrap();
     kit.worker(1, "{}").await;
     let path = format!("/api/v2/workers/{}", crate::kit::uuid(1));
     let call = format!("PATCH {path}");

@@ -52,7 +52,9 @@ impl Dispatcher {
             Begin::Push(token) => (Way::Push, Some(token)),
         };
         if let Some(earlier) = self.farm.live_introspection(worker).cloned() {
-            self.apply_introspection(actor, earlier.id, Event::Start)?;
+            // Only one that waits for its board makes way.
+            self.apply_introspection(actor, earlier.id, Event::Start)
+                .map_err(|_| Refused::UnderWay(earlier.id))?;
         }
         let id = self.new_introspection(actor, worker, way, token);
         if way == Way::Push && abilities.is_some_and(|abilities| !abilities.power) {

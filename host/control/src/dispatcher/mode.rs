@@ -138,15 +138,21 @@ impl Dispatcher {
     /// Why the mode does not let this command be decided.
     pub(super) fn refused_by_mode(&self, command: &Command) -> Option<Refused> {
         let mode = self.farm.mode();
-        match &mode.mode {
-            Mode::Maintenance { reason, until } if !command.is_taken_in_maintenance() => {
+        match (&mode.mode, command) {
+            // It was made before the maintenance.
+            (Mode::Maintenance { .. }, Command::CreateRequest { wish, .. })
+                if self.made_before(&wish.spec).is_some() =>
+            {
+                None
+            }
+            (Mode::Maintenance { reason, until }, _) if !command.is_taken_in_maintenance() => {
                 Some(Refused::FarmMaintenance {
                     since: mode.since.unwrap_or_default(),
                     reason: reason.clone(),
                     until: *until,
                 })
             }
-            Mode::Normal | Mode::Maintenance { .. } => None,
+            (Mode::Normal | Mode::Maintenance { .. }, _) => None,
         }
     }
 }

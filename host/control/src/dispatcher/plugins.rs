@@ -22,10 +22,12 @@ impl Dispatcher {
         expected: Option<u64>,
     ) -> Result<Moved, Refused> {
         let plugin = self.farm.plugin(name);
-        if let (Some(plugin), Some(expected)) = (plugin, expected)
-            && expected != plugin.revision
-        {
-            return Err(Refused::Revision { current: plugin.revision });
+        match (plugin, expected) {
+            (Some(plugin), Some(expected)) if expected != plugin.revision => {
+                return Err(Refused::Revision { current: plugin.revision });
+            }
+            (None, Some(_)) => return Err(Refused::NoSuchPlugin(name.to_owned())),
+            _ => {}
         }
         let digest = match &event {
             Event::Install { version, .. } => {

@@ -41,6 +41,7 @@ impl Dispatcher {
         self.timers = Timers::default();
         self.ended.clear();
         // Being taken up again counts as a sign of life.
+        self.made_once.clear();
         self.heartbeats.clear();
         self.policy.told = Told::default();
         self.policy.open = false;

@@ -6,7 +6,7 @@ use grove_domain::change::Change;
 use grove_domain::event::Subject;
 use grove_domain::id::{RequestId, WorkerId};
 use grove_domain::moment::{SignedDuration, Timestamp, after};
-use grove_domain::request::{self, Context, Create, Effect, Event, Request, State};
+use grove_domain::request::{self, Context, Create, Effect, Event, Request, Spec, State};
 use grove_domain::worker;
 
 use super::events::{CORE, Happened};
@@ -19,7 +19,16 @@ use crate::timers::Due;
 const PRUNE: usize = 4 * TURN;
 
 impl Dispatcher {
-    pub(super) fn create_request(&mut self, actor: &str, wish: Create) -> Result<Arc<Request>, Refused> {
+    /// The request, and whether it was made now.
+    pub(super) fn create_request(
+        &mut self,
+        actor: &str,
+        wish: Create,
+    ) -> Result<(Arc<Request>, bool), Refused> {
+        if let Some(made) = self.made_before(&wish.spec) {
+            let same = made.spec.idempotency == wish.spec.idempotency;
+            return if same { Ok((made.clone(), false)) } else { Err(Refused::KeyReused) };
+        }
         let limit = self.settings.caps.live_requests;
         if self.farm.requests().len() - self.ended.len() >= limit {
             return Err(Refused::Full { what: "waiting and running requests", limit });
@@ -49,10 +58,15 @@ impl Dispatcher {
             let seen = self.matcher.explain(&request.spec.owner.groups, &request.spec.wants);
             if seen.matching == 0 {
                 let reason = "no registered worker could ever satisfy it".to_owned();
-                return self.apply_request(CORE, id, Event::Invalidate { reason });
+                return Ok((self.apply_request(CORE, id, Event::Invalidate { reason })?, true));
             }
         }
-        Ok(request)
+        Ok((request, true))
+    }
+
+    /// What its owner made under the key of this wish.
+    pub(super) fn made_before(&self, spec: &Spec) -> Option<&Arc<Request>> {
+        self.farm.request(*self.made_once.get(&once(spec)?)?)
     }
 
     pub(super) fn move_request(
@@ -194,9 +208,10 @@ impl Dispatcher {
     /// Writes a request and every index derived from it.
     fn put_request(&mut self, before: Option<&Request>, request: Arc<Request>) {
         self.index_request(before, &request);
-        let had = before.is_some_and(|before| before.running_job().is_some() || before.reserved.is_some());
-        if had && request.running_job().is_none() {
-            // Also one that a task opened just before it was superseded.
+        let held = before.and_then(holder);
+        if held.is_some() && holder(&request) != held {
+            // Also one that a task opened just before it was superseded. Not while the request keeps its worker: the task
+            // that opens its tunnel is under way, and may be quicker than this turn.
             self.turn.effect(publisher::Effect::CloseTunnel(request.id));
         }
         self.turn.change(Change::PutRequest(request));
@@ -228,6 +243,11 @@ impl Dispatcher {
         }) {
             self.policy.told.request_changed(request.id);
         }
+        if before.is_none()
+            && let Some(once) = once(&request.spec)
+        {
+            self.made_once.insert(once, request.id);
+        }
         self.farm.put_request(request.clone());
     }
 
@@ -240,6 +260,10 @@ impl Dispatcher {
             match self.ended.front() {
                 Some(&(ended, id)) if over || ended < oldest => {
                     self.ended.pop_front();
+                    let once = self.farm.request(id).and_then(|request| once(&request.spec));
+                    if let Some(once) = once {
+                        self.made_once.remove(&once);
+                    }
                     self.farm.remove_request(id);
                     self.turn.change(Change::RemoveRequest(id));
                 }
@@ -247,6 +271,11 @@ impl Dispatcher {
             }
         }
     }
+}
+
+/// What a wish is known again by.
+fn once(spec: &Spec) -> Option<(String, String)> {
+    Some((spec.owner.name.clone(), spec.idempotency.as_ref()?.key.clone()))
 }
 
 /// The worker that a request holds.

@@ -202,7 +202,7 @@ impl Dispatcher {
             Err(Refused::Worker(worker::Refusal::Stale)) | Err(Refused::NoSuchWorker) => {}
             Err(refused) => tracing::error!(task = %task.id, %refused, "a task's end was refused"),
         }
-        self.introspection_task_ended(CORE, &task, failure.as_ref().map(|()| ()));
+        self.introspection_task_ended(CORE, &task, failure.as_ref());
         if let Some(request) = request {
             self.close_if_unused(request);
         }

@@ -329,7 +329,8 @@ impl Rows {
         let mut found: BTreeMap<WorkerId, _> = BTreeMap::new();
         for change in changes {
             let Change::PutWorker(worker) = change else { continue };
-            let stored = self.workers.get(&worker.id).map(|stored| stored.capabilities.introspected().clone());
+            let stored =
+                self.workers.get(&worker.id).map(|stored| stored.capabilities.introspected().clone());
             let before = found.get(&worker.id).cloned().or(stored).unwrap_or_default();
             let now = worker.capabilities.introspected();
             let finished = |change: &Change| {

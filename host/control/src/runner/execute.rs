@@ -153,17 +153,24 @@ impl Work<'_> {
         let access = self.call_for_access(StepKind::Authorize, call).await?;
         self.watch.own_step(StepKind::OpenTunnel, StepOutcome::Success);
         let target = (access.host.clone(), access.port);
+        // One at a time, and none that was superseded: else a driver that does not hear that it was cancelled would take
+        // away the tunnel to the worker that its request has by now, and give one to its own.
+        let opening = until_cancelled(self.cancel, self.ends, self.tools.opening.lock()).await?;
+        if self.cancel.is_cancelled() {
+            return Err(CallError::Cancelled);
+        }
         // An earlier attempt on another worker may have left one open.
         self.tools.tunnels.close(request.id).await;
         // Not cancelled halfway: whoever superseded this task must be able to tell whether a tunnel is open.
-        let opening = self.tools.tunnels.open(request.id, target, None);
-        let port = match tokio::time::timeout_at(self.ends, opening).await {
+        let opened = self.tools.tunnels.open(request.id, target, None);
+        let port = match tokio::time::timeout_at(self.ends, opened).await {
             Ok(port) => port.map_err(environment)?,
             Err(_) => {
                 self.tools.tunnels.close(request.id).await;
                 return Err(times_up());
             }
         };
+        drop(opening);
         let opened =
             Opened { request: request.id, port, access: access.clone(), private_key, authorized_keys };
         Ok(Found { access: Some(access), opened: Some(opened), ..found })

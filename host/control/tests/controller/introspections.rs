@@ -236,7 +236,8 @@ async fn abort_switches_the_board_off_and_says_who() {
     assert_eq!(ended.error.as_deref(), Some("aborted by user:ann"));
     farm.settle().await;
     assert_eq!(farm.calls(1), ["inventory", "cleanup", "power"]);
-    let kinds: Vec<_> = farm.fakes.store.ended_tasks().iter().map(|task| (task.spec.kind, task.status.phase)).collect();
+    let kinds: Vec<_> =
+        farm.fakes.store.ended_tasks().iter().map(|task| (task.spec.kind, task.status.phase)).collect();
     assert_eq!(kinds, [(TaskKind::Introspect, Phase::Cancelled), (TaskKind::PowerOff, Phase::Succeeded)]);
     assert_eq!(farm.worker(1).state, worker::State::Maintenance);
     // Of one that failed, an abort changes nothing: not a revision, not the board.
@@ -350,7 +351,8 @@ async fn each_state_has_its_longest_time() {
     let enrolling = farm.controller.enrol("board", "{}".into()).await.unwrap().id;
     farm.settle().await;
     let now = || [starting, waiting, processing, finished, enrolling].map(|run| farm.run(run).state);
-    let (s, w, p, r, e) = (State::Starting, State::Waiting, State::Processing, State::Reapplying, State::Enrolling);
+    let (s, w, p, r, e) =
+        (State::Starting, State::Waiting, State::Processing, State::Reapplying, State::Enrolling);
     assert_eq!(now(), [s, w, p, r, e]);
     let early = send(&farm, starting, 'a', "{}").await;
     assert_eq!(early, Err(Refused::NotAdmitted(NotAdmitted::Early)));
@@ -433,7 +435,11 @@ async fn a_newer_state_of_the_worker_ends_what_was_begun() {
         farm.want_idle(number).await;
         let ended = farm.run(run);
         let error = "superseded: the worker is in prepare";
-        assert_eq!((ended.state, ended.error.as_deref()), (State::Error, Some(error)), "with the same answer");
+        assert_eq!(
+            (ended.state, ended.error.as_deref()),
+            (State::Error, Some(error)),
+            "with the same answer"
+        );
         farm.worker_is(number, worker::State::Idle).await;
         assert_eq!(found(&farm, number), Map::new());
         assert_eq!(farm.fakes.inspectors.active(), 0);
@@ -619,7 +625,8 @@ async fn only_the_latest_inventory_is_processed_again() {
     farm.behave("inventory", failure("no answer"));
     let failed = farm.pull(1).await;
     farm.run_is(failed, State::Error).await;
-    let reapply = async |run| farm.controller.reapply_introspection("admin", run, None).await.map(|run| run.state);
+    let reapply =
+        async |run| farm.controller.reapply_introspection("admin", run, None).await.map(|run| run.state);
     assert_eq!(reapply(failed).await, Err(Refused::Introspection(Refusal::NothingStored)));
     assert_eq!(reapply(first).await, Ok(State::Reapplying), "the one before it is still the latest");
     farm.run_is(first, State::Finished).await;
@@ -697,7 +704,11 @@ async fn an_unknown_board_becomes_a_worker_in_maintenance_or_is_refused() {
     assert_eq!(ended.worker, Some(id(5)));
     assert_eq!(states(&farm, run.id), ["enrolling", "processing", "finished"]);
     farm.pass(Duration::from_secs(600)).await;
-    assert_eq!((farm.worker(5).state, farm.worker(5).task), (worker::State::Maintenance, None), "never further");
+    assert_eq!(
+        (farm.worker(5).state, farm.worker(5).task),
+        (worker::State::Maintenance, None),
+        "never further"
+    );
     assert_eq!(found(&farm, 5), map(&[("cpus", "4")]));
     let told = farm.events("worker.registered").pop().unwrap();
     assert_eq!(told.actor, "inspector:fake");
@@ -732,7 +743,10 @@ async fn a_worker_may_be_introspected_before_it_is_first_prepared() {
     assert_eq!(found(&farm, 1), map(&[("cpus", "4")]));
     let task = farm.fakes.store.ended_tasks().pop().unwrap();
     let steps: Vec<_> = task.status.steps.iter().map(|step| step.kind.text().into_owned()).collect();
-    assert_eq!((task.spec.kind, steps), (TaskKind::Prepare, vec!["introspect".into(), "process".into(), "prepare".into()]));
+    assert_eq!(
+        (task.spec.kind, steps),
+        (TaskKind::Prepare, vec!["introspect".into(), "process".into(), "prepare".into()])
+    );
     // Once.
     farm.want_maintenance(1).await;
     farm.worker_is(1, worker::State::Maintenance).await;
@@ -797,7 +811,8 @@ async fn processing_goes_on_after_a_crash() {
     let pushed = farm.push(2, 'a').await;
     farm.run_is(pushed, State::Waiting).await;
     send(&farm, pushed, 'a', "{\"usb\":1}").await.unwrap();
-    let enrolled = farm.controller.enrol("board", format!("{{\"uuid\":\"{}\"}}", Uuid::from_u128(3)).into()).await;
+    let enrolled =
+        farm.controller.enrol("board", format!("{{\"uuid\":\"{}\"}}", Uuid::from_u128(3)).into()).await;
     farm.settle().await;
     farm.fakes.inspectors.behave(Inspection::Instant);
     farm.crash_and_restart().await;
@@ -807,8 +822,12 @@ async fn processing_goes_on_after_a_crash() {
     farm.settle().await;
     assert_eq!(farm.calls(1), ["inventory"], "what was read is stored");
     assert_eq!((found(&farm, 1), found(&farm, 2)), (map(&[("cpus", "4")]), map(&[("usb", "1")])));
-    let ended: Vec<_> = farm.fakes.store.ended_tasks().iter().map(|task| (task.spec.worker, task.status.phase)).collect();
-    assert!(ended.contains(&(id(1), Phase::Succeeded)), "the task that waits for it was begun again: {ended:?}");
+    let ended: Vec<_> =
+        farm.fakes.store.ended_tasks().iter().map(|task| (task.spec.worker, task.status.phase)).collect();
+    assert!(
+        ended.contains(&(id(1), Phase::Succeeded)),
+        "the task that waits for it was begun again: {ended:?}"
+    );
     farm.check_settled();
 }
 
@@ -909,7 +928,10 @@ async fn a_farm_in_maintenance_only_winds_down() {
     let refused = farm.controller.start_introspection("admin", id(2), Begin::Pull, None).await;
     assert!(matches!(refused, Err(Refused::FarmMaintenance { .. })));
     assert!(matches!(farm.controller.reapply_all("admin").await, Err(Refused::FarmMaintenance { .. })));
-    assert!(matches!(farm.controller.enrol("board", "{}".into()).await, Err(Refused::FarmMaintenance { .. })));
+    assert!(matches!(
+        farm.controller.enrol("board", "{}".into()).await,
+        Err(Refused::FarmMaintenance { .. })
+    ));
     // What was begun is let end; what is aborted is switched off.
     assert_eq!(send(&farm, pushed, 'a', "{\"usb\":1}").await, Ok(State::Processing));
     farm.run_is(pushed, State::Finished).await;
@@ -1030,7 +1052,8 @@ async fn a_thousand_workers_at_most_twenty_at_once_and_none_is_forgotten() {
     }
     assert_eq!(most, 20, "and never more: the store itself refuses that");
     assert!(farm.fakes.inspectors.most_active() <= 4);
-    let wrong: Vec<_> = runs.iter().map(|run| farm.run(*run)).filter(|run| run.state != State::Finished).collect();
+    let wrong: Vec<_> =
+        runs.iter().map(|run| farm.run(*run)).filter(|run| run.state != State::Finished).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
     farm.settle().await;
     farm.check_settled();

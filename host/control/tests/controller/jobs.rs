@@ -31,6 +31,44 @@ async fn a_match_opens_a_job_with_the_users_own_key() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_of_a_reserved_request_leaves_its_tunnel_open() {
+    let farm = Farm::new().await;
+    farm.idle(1, &[]).await;
+    farm.behave("authorize", Behaviour::After(Duration::from_millis(20)));
+    let request = farm.ask(&[]).await;
+    farm.eventually("a match", || farm.request(request).reserved.is_some()).await;
+    // The change is on its way to disk while the job opens.
+    farm.fakes.store.take(Duration::from_millis(50));
+    let updated = farm.controller.update_request("ann", request, Some(3), None, None, None).await.unwrap();
+    assert_eq!(updated.reserved, Some(id(1)));
+    farm.request_is(request, State::InProgress).await;
+    assert_eq!(farm.fakes.tunnels.open_now().len(), 1);
+    farm.check_settled();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_deaf_to_its_cancel_takes_no_tunnel_from_the_next_worker() {
+    let farm = Farm::new().await;
+    for number in 1..=2 {
+        farm.idle(number, &[]).await;
+    }
+    let deaf = Behaviour::Stubborn(Duration::from_secs(2));
+    farm.fakes.drivers.behave(Some(id(1)), "authorize", deaf);
+    let request = farm.ask(&[]).await;
+    farm.eventually("a match", || farm.request(request).reserved == Some(id(1))).await;
+    farm.settle().await;
+    assert_eq!(farm.calls(1), ["prepare", "authorize"]);
+    farm.report_failure(1, "smoke").await;
+    farm.request_is(request, State::InProgress).await;
+    let job = farm.request(request).running_job().unwrap().clone();
+    assert_eq!(job.worker, id(2));
+    // The first driver ends well, and too late.
+    farm.pass(Duration::from_secs(5)).await;
+    assert_eq!(farm.fakes.tunnels.open_now()[&request], job.access.port);
+    farm.check_settled();
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_key_one_is_generated_and_forgotten_with_the_job() {
     let farm = Farm::new().await;
     farm.idle(1, &[]).await;

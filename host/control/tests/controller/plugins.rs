@@ -37,7 +37,7 @@ async fn prepare(farm: &Farm, number: u128) {
 async fn a_life_of_a_plugin() {
     let farm = Farm::new().await;
     let controller = &farm.controller;
-    let (first, kept) = controller.install_plugin("admin", version('A'), false).await.unwrap();
+    let (first, kept) = controller.install_plugin("admin", version('A'), false, None).await.unwrap();
     assert_eq!((first.enabled, first.active, first.revision), (false, None, 1));
     assert_eq!(*kept, version('A'));
     let on = controller.enable_plugin("admin", "fake", Some(1)).await.unwrap();
@@ -45,7 +45,7 @@ async fn a_life_of_a_plugin() {
 
     // The same again is nothing new, whenever and from wherever it comes.
     let again = grove_domain::plugin::PluginVersion { installed: farm.now(), ..version('A') };
-    let (same, kept) = controller.install_plugin("admin", again, true).await.unwrap();
+    let (same, kept) = controller.install_plugin("admin", again, true, None).await.unwrap();
     assert_eq!((same, kept), (on.clone(), Arc::new(version('A'))));
 
     let second = farm.install(version('B')).await;
@@ -299,7 +299,7 @@ async fn caps_and_revisions_hold_for_plugins_too() {
     let farm = Farm::with(Settings { caps, ..Settings::default() }).await;
     farm.install(version('A')).await;
     farm.install(version('B')).await;
-    let third = farm.controller.install_plugin("admin", version('C'), false).await;
+    let third = farm.controller.install_plugin("admin", version('C'), false, None).await;
     assert_eq!(third, Err(Refused::Full { what: "plugin versions", limit: 2 }));
     farm.install(version('B')).await;
     let current = farm.plugin("fake").revision;
@@ -472,7 +472,7 @@ async fn what_is_not_stored_did_not_happen() {
     let farm = Farm::new().await;
     farm.install(version('A')).await;
     farm.fakes.store.break_with(Some("disk full"));
-    let refused = farm.controller.install_plugin("admin", version('B'), true).await;
+    let refused = farm.controller.install_plugin("admin", version('B'), true, None).await;
     assert!(matches!(refused, Err(Refused::Unavailable(_))), "{refused:?}");
     farm.fakes.store.break_with(None);
     farm.pass(Duration::from_secs(1)).await;

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use grove_control::Settings;
 use grove_control::refusal::Refused;
 use grove_control::settings::{Caps, Retention};
+use grove_control::{Created, Settings};
 use grove_domain::id::RequestId;
+use grove_domain::mode::{Mode, RunningJobs};
 use grove_domain::moment::{Moment, SignedDuration, after};
-use grove_domain::request::{Refusal, State};
+use grove_domain::request::{Create, Idempotency, Refusal, State};
 use grove_domain::worker;
 use proptest::prelude::*;
 
-use crate::support::{Farm, kinds_of, wish};
+use crate::support::{Farm, digest, kinds_of, wish};
 
 fn in_seconds(farm: &Farm, seconds: i64) -> Option<Moment> {
     Some(Moment::utc(after(farm.now(), SignedDuration::from_secs(seconds))))
@@ -341,4 +342,49 @@ proptest! {
             farm.check_settled();
         });
     }
+}
+
+fn once(key: &str, body: char) -> Create {
+    let mut wish = wish(&["laser"]);
+    wish.spec.idempotency = Some(Idempotency { key: key.to_owned(), body: digest(body) });
+    wish
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wish_that_is_sent_again_is_the_same_request_also_after_a_crash() {
+    let mut farm = Farm::new().await;
+    let ask = async |farm: &Farm, wish: Create| farm.controller.create_request_once("ann", wish).await;
+    // At the same time, too: both are answered once it is stored.
+    let (one, other) = tokio::join!(ask(&farm, once("a", 'A')), ask(&farm, once("a", 'A')));
+    let ((one, new), (other, again)) = (one.unwrap(), other.unwrap());
+    assert_eq!((one.id, new, again), (other.id, Created::Yes, Created::No));
+    assert_eq!(ask(&farm, once("a", 'B')).await, Err(Refused::KeyReused));
+    let mut stranger = once("a", 'B');
+    stranger.spec.owner.name = "bob".to_owned();
+    assert_eq!(ask(&farm, stranger).await.unwrap().1, Created::Yes, "a key is its owner's");
+
+    farm.crash_and_restart().await;
+    let (same, made) = ask(&farm, once("a", 'A')).await.unwrap();
+    assert_eq!((same.id, made), (one.id, Created::No));
+    assert_eq!(ask(&farm, once("a", 'B')).await, Err(Refused::KeyReused));
+    // What was made stays made, whatever became of it, and whatever the farm takes now.
+    farm.close(one.id).await;
+    let mode = Mode::Maintenance { reason: "new rack".to_owned(), until: None };
+    farm.controller.set_mode("admin", mode, RunningJobs::Drain, None).await.unwrap();
+    assert_eq!(ask(&farm, once("a", 'A')).await.unwrap().0.state, State::Cancelled);
+    assert!(matches!(ask(&farm, once("b", 'A')).await, Err(Refused::FarmMaintenance { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_kept_as_long_as_its_request() {
+    let retention = Retention { requests: SignedDuration::from_mins(5), ..Retention::default() };
+    let farm = Farm::with(Settings { retention, ..Settings::default() }).await;
+    let ask = async |body| farm.controller.create_request_once("ann", once("a", body)).await;
+    let (first, _) = ask('A').await.unwrap();
+    farm.close(first.id).await;
+    farm.pass(Duration::from_secs(299)).await;
+    assert_eq!(ask('A').await.unwrap(), (farm.request(first.id), Created::No));
+    farm.pass(Duration::from_secs(120)).await;
+    let (second, made) = ask('B').await.unwrap();
+    assert_eq!((second.id == first.id, made), (false, Created::Yes));
 }

@@ -9,7 +9,7 @@
 //! one of the first seeds, in seconds.
 
 use std::collections::{BTreeMap, HashMap};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use grove_control::{Begin, Controller, Settings, Want};
 use grove_domain::event::Event;
 use grove_domain::group::OwnerGroups;
 use grove_domain::id::{IntrospectionId, RequestId, RuleId, TaskId, Uuid};
-use grove_domain::introspection::{self, Introspection};
+use grove_domain::introspection::{self, Introspection, Way};
 use grove_domain::limit::Scope;
 use grove_domain::mode::{Mode, RunningJobs};
 use grove_domain::moment::{Moment, SignedDuration, after};
@@ -183,7 +183,7 @@ impl World {
             }
             28..32 => {
                 self.run(async move {
-                    let answer = controller.report_failure("board", worker, "smoke".to_owned()).await;
+                    let answer = controller.report_failure("board", worker, "smoke".to_owned(), None).await;
                     answer.ok().map(Row::Worker)
                 })
                 .await;
@@ -441,8 +441,7 @@ impl World {
         let inspection = match self.rng.u8(0..8) {
             0 => Inspection::Fail("it says no".to_owned()),
             1 => Inspection::Hang,
-            2 => Inspection::Panic,
-            3..6 => Inspection::After(Duration::from_millis(self.rng.u64(0..12_000))),
+            2..6 => Inspection::After(Duration::from_millis(self.rng.u64(0..12_000))),
             _ => Inspection::Instant,
         };
         self.farm.fakes.inspectors.behave(inspection);
@@ -547,7 +546,7 @@ impl World {
             0..5 => {
                 let activate = self.rng.bool();
                 self.run(async move {
-                    let answer = controller.install_plugin("admin", version, activate).await;
+                    let answer = controller.install_plugin("admin", version, activate, None).await;
                     answer.ok().map(|(plugin, _)| Row::Plugin(plugin))
                 })
                 .await;
@@ -759,8 +758,14 @@ impl World {
         let waiting: Vec<_> = waiting.iter().filter(|task| task.status.phase == Phase::Waiting).collect();
         assert!(waiting.is_empty(), "nothing holds them back: {waiting:?}");
         let runs = self.farm.fakes.store.introspections();
-        let left: Vec<_> = runs.iter().filter(|run| !run.state.is_terminal()).collect();
-        assert!(left.is_empty(), "nobody forgets them: {left:?}");
+        // A clock that stepped back makes boards be waited for longer.
+        let rules = &self.farm.settings.introspection.rules;
+        let waits = |run: &Introspection| {
+            let waits = (run.way, run.state) == (Way::Push, introspection::State::Waiting);
+            waits && run.due(rules).is_some_and(|at| at > now)
+        };
+        let left: Vec<_> = runs.iter().filter(|run| !run.state.is_terminal() && !waits(run)).collect();
+        assert!(left.is_empty(), "nobody moves them: {left:?}");
         self.check();
         self.farm.check_settled();
     }
@@ -800,12 +805,16 @@ fn play_all(seeds: impl Iterator<Item = u64>) {
         play(seed.parse().expect("GROVE_SEED is a number"));
         return;
     }
+    let mut failed = Vec::new();
     for seed in seeds {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| play(seed))) {
+        // It has said what is wrong.
+        if catch_unwind(AssertUnwindSafe(|| play(seed))).is_err() {
             eprintln!("again with: GROVE_SEED={seed} cargo test -p grove-control simulation");
-            resume_unwind(panic);
+            failed.push(seed);
         }
+        assert!(failed.len() < 10, "seeds {failed:?} fail; the others were not played");
     }
+    assert!(failed.is_empty(), "seeds {failed:?} fail");
 }
 
 fn lives() -> u64 {

@@ -111,7 +111,8 @@ async fn a_failure_is_reported_with_its_reason() {
     let farm = Farm::new().await;
     for (number, state) in states() {
         put(&farm, number, state).await;
-        let answer = farm.controller.report_failure("board", id(number), "smoke rises".to_owned()).await;
+        let answer =
+            farm.controller.report_failure("board", id(number), "smoke rises".to_owned(), None).await;
         match state {
             State::Maintenance | State::Busy => {
                 assert_eq!(answer, Err(Refused::Worker(Refusal::InMaintenance)), "{state:?}");
@@ -123,7 +124,7 @@ async fn a_failure_is_reported_with_its_reason() {
         }
     }
     farm.check_invariants();
-    let unknown = farm.controller.report_failure("board", id(99), String::new()).await;
+    let unknown = farm.controller.report_failure("board", id(99), String::new(), None).await;
     assert_eq!(unknown, Err(Refused::NoSuchWorker));
 }
 

@@ -71,6 +71,7 @@ pub(crate) fn wish(terms: &[&str]) -> Create {
             keys: vec!["ssh-ed25519 AAAA ann".to_owned()],
             heartbeat: None,
             hints: BTreeMap::new(),
+            idempotency: None,
         },
         priority: 8,
         valid_after: None,
@@ -164,18 +165,22 @@ impl Farm {
         stored.into_iter().find(|stored| stored.id == run).expect("the run is stored")
     }
 
-    pub(crate) async fn run_is(&self, run: IntrospectionId, state: introspection::State) -> Arc<Introspection> {
+    pub(crate) async fn run_is(
+        &self,
+        run: IntrospectionId,
+        state: introspection::State,
+    ) -> Arc<Introspection> {
         self.eventually(&format!("introspection {run} is {state:?}"), || self.run(run).state == state).await;
         self.run(run)
     }
 
     pub(crate) async fn report_failure(&self, number: u128, reason: &str) -> Arc<Worker> {
-        self.controller.report_failure("board", id(number), reason.to_owned()).await.unwrap()
+        self.controller.report_failure("board", id(number), reason.to_owned(), None).await.unwrap()
     }
 
     /// A version is installed and used.
     pub(crate) async fn install(&self, version: PluginVersion) -> Arc<Plugin> {
-        self.controller.install_plugin("admin", version, true).await.unwrap().0
+        self.controller.install_plugin("admin", version, true, None).await.unwrap().0
     }
 
     pub(crate) async fn swap(&self, name: &str, letter: char) -> Arc<Plugin> {

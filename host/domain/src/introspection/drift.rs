@@ -19,8 +19,7 @@ pub fn drift(before: &Capabilities, found: &Map) -> Vec<Drift> {
         let found = found.get(key);
         let lost = found.is_none() && before.introspected().contains_key(key);
         let other = found.is_some_and(|found| found != promised);
-        let drift =
-            || Drift { key: key.clone(), promised: promised.clone(), found: found.cloned() };
+        let drift = || Drift { key: key.clone(), promised: promised.clone(), found: found.cloned() };
         (!is_reserved(key) && (lost || other)).then(drift)
     };
     before.effective().iter().filter_map(broken).collect()

@@ -72,8 +72,7 @@ impl<'a> Facts<'a> {
     }
 
     fn meet(&self, rule: &Rule) -> bool {
-        self.in_scope(rule)
-            && rule.conditions.iter().all(|condition| condition.holds(self.tree(condition)))
+        self.in_scope(rule) && rule.conditions.iter().all(|condition| condition.holds(self.tree(condition)))
     }
 
     /// What a rule changes in what was found so far.

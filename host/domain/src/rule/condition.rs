@@ -234,16 +234,16 @@ impl Test {
         match self {
             Self::Compare(comparison, with) => compare(*comparison, value, with),
             Self::InNet(network) => match value {
-                Value::Text(text) => text.parse::<IpAddr>().map_or(Verdict::Unfit("no address"), |address| {
-                    Verdict::of(network.contains(address))
-                }),
+                Value::Text(text) => text
+                    .parse::<IpAddr>()
+                    .map_or(Verdict::Unfit("no address"), |address| Verdict::of(network.contains(address))),
                 _ => Verdict::Unfit("no address"),
             },
             Self::Matches(pattern) | Self::Contains(pattern) => match value {
                 Value::Text(text) => Verdict::of(pattern.matches(text)),
-                value => value
-                    .text()
-                    .map_or(Verdict::Unfit("no text"), |text| Verdict::of(pattern.matches(&text))),
+                value => {
+                    value.text().map_or(Verdict::Unfit("no text"), |text| Verdict::of(pattern.matches(&text)))
+                }
             },
             Self::IsEmpty => Verdict::of(match value {
                 Value::Null => true,

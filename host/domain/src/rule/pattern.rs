@@ -22,7 +22,7 @@ impl Pattern {
     /// One that matches text when the whole of it does.
     ///
     /// # Errors
-    /// What is wrong with it, over several lines.
+    /// What is wrong with it.
     pub fn whole(text: &str) -> Result<Self, String> {
         // By itself first: so that what stands around it stays around it, and errors are about what was written.
         compile(text)?;
@@ -32,7 +32,7 @@ impl Pattern {
     /// One that matches text when any part of it does.
     ///
     /// # Errors
-    /// What is wrong with it, over several lines.
+    /// What is wrong with it.
     pub fn anywhere(text: &str) -> Result<Self, String> {
         Ok(Self { text: text.to_owned(), regex: compile(text)? })
     }
@@ -53,7 +53,12 @@ fn compile(text: &str) -> Result<Regex, String> {
     let built = builder.size_limit(MAX_COMPILED).dfa_size_limit(MAX_COMPILED).nest_limit(50).build();
     built.map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => "the pattern is too large when compiled".to_owned(),
-        error => error.to_string(),
+        // The last line says what is wrong, those before it show where.
+        error => {
+            let text = error.to_string();
+            let what = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            format!("the pattern cannot be read: {what}")
+        }
     })
 }
 

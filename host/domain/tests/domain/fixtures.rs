@@ -6,10 +6,12 @@ use std::sync::Arc;
 use grove_domain::capability::{Capabilities, Map};
 use grove_domain::group::{Owner, OwnerGroups};
 use grove_domain::id::{RequestId, TaskId, Uuid, WorkerId};
+use grove_domain::inventory::{Number, Value};
 use grove_domain::moment::{SignedDuration, Timestamp, after};
 use grove_domain::request::{self, Bounds, Create, Request, Spec};
 use grove_domain::wants::Wants;
 use grove_domain::worker::{Registration, State, Worker};
+use proptest::prelude::*;
 
 /// `seconds` after the beginning of time.
 pub(crate) fn at(seconds: i64) -> Timestamp {
@@ -58,6 +60,7 @@ pub(crate) fn spec(groups: OwnerGroups, wants: Wants) -> Spec {
         keys: Vec::new(),
         heartbeat: None,
         hints: BTreeMap::new(),
+        idempotency: None,
     }
 }
 
@@ -71,4 +74,44 @@ pub(crate) fn request(number: u64, priority: u8, groups: OwnerGroups, wants: Wan
 /// A waiting request of an owner who reaches every worker.
 pub(crate) fn wish(number: u64, priority: u8, terms: &[&str]) -> Request {
     request(number, priority, OwnerGroups::All, Wants::parse(terms).unwrap())
+}
+
+pub(crate) fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
+pub(crate) fn number(number: i64) -> Value {
+    Value::Number(number.into())
+}
+
+pub(crate) fn real(number: f64) -> Value {
+    Value::Number(Number::real(number).unwrap())
+}
+
+pub(crate) fn list<const N: usize>(values: [Value; N]) -> Value {
+    Value::List(values.into())
+}
+
+pub(crate) fn tree<const N: usize>(entries: [(&str, Value); N]) -> Value {
+    Value::Map(entries.map(|(name, value)| (name.to_owned(), value)).into())
+}
+
+/// Any value, often like another.
+pub(crate) fn anything() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        (-2i64..3).prop_map(number),
+        any::<i64>().prop_map(number),
+        any::<u64>().prop_map(|number| Value::Number(number.into())),
+        any::<f64>().prop_filter_map("no number", |number| Number::real(number).map(Value::Number)),
+        "[ab]{0,2}|-?[0-9]{1,3}|10\\.0\\.0\\.[0-9]".prop_map(Value::Text),
+        ".{0,8}".prop_map(Value::Text),
+    ];
+    leaf.prop_recursive(4, 32, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::List),
+            proptest::collection::btree_map("[ab*/~0]{1,2}", inner, 0..4).prop_map(Value::Map),
+        ]
+    })
 }

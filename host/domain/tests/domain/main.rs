@@ -11,7 +11,9 @@
 mod fixtures;
 mod values;
 
+mod findings;
 mod introspection;
+mod inventory;
 mod machines_together;
 mod matching;
 mod matching_model;
@@ -19,6 +21,9 @@ mod plugin;
 mod plugin_properties;
 mod request;
 mod request_properties;
+mod rule;
+mod rule_conditions;
+mod rule_properties;
 mod task;
 mod wants;
 mod worker;

@@ -21,7 +21,8 @@ struct Model {
     own_keys: BTreeSet<String>,
     /// Requests that were declined since the last news for them.
     declined: BTreeSet<RequestId>,
-    /// Those that were declined when perhaps not every candidate was shown: they may be asked again.
+    /// Those that may be asked again: they, or others of their class, were declined when perhaps not every candidate was
+    /// shown.
     declined_unseen: BTreeSet<RequestId>,
 }
 
@@ -43,6 +44,14 @@ impl Model {
             Wants::Terms(terms) => terms.iter().all(|term| own(term.key()) || term.matches(capabilities)),
         };
         wants && request.spec.owner.groups.may_use(worker.groups())
+    }
+
+    /// Requests that want the same for owners with the same groups.
+    fn alike(&self, request: RequestId) -> Vec<RequestId> {
+        let spec = &self.requests[&request].spec;
+        let alike =
+            |other: &&Request| other.spec.owner.groups == spec.owner.groups && other.spec.wants == spec.wants;
+        self.requests.values().filter(alike).map(|other| other.id).collect()
     }
 
     fn candidates(&self, request: &Request) -> Vec<WorkerId> {
@@ -227,7 +236,9 @@ impl Pair {
                             self.model.declined.insert(demand.request);
                         }
                         if limits.max_candidates > 0 {
-                            self.model.declined_unseen.insert(demand.request);
+                            // When others are shown, they are shown to every request of the class.
+                            let alike = self.model.alike(demand.request);
+                            self.model.declined_unseen.extend(alike);
                         } else {
                             self.model.declined_unseen.remove(&demand.request);
                         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use grove_domain::capability::{Capabilities, UUID_KEY};
+use grove_domain::capability::{Capabilities, DRIFT_KEY, UUID_KEY};
 use grove_domain::event::Subject;
 use grove_domain::group::OwnerGroups;
 use grove_domain::id::{IntrospectionId, RequestId, RuleId, TaskId, WorkerId};
@@ -46,6 +46,16 @@ fn admin_goes_over_introspected_goes_over_agent() {
     let bare = bare.with_admin(worker_id(1), Arc::new(map(&[])));
     assert_eq!(bare.effective()["c"], "introspected", "what the admin takes back shows what was below");
     assert_eq!((bare.admin().len(), bare.introspected().len(), bare.agent().len()), (0, 2, 1));
+}
+
+#[test]
+fn only_introspection_speaks_of_drift() {
+    let drift = |text: &str| Arc::new(map(&[(DRIFT_KEY, text)]));
+    let none = || Arc::new(map(&[]));
+    let told = Capabilities::new(worker_id(1), drift("agent"), drift("uart"), drift("admin"));
+    assert_eq!(told.effective()[DRIFT_KEY], "uart");
+    let told = Capabilities::new(worker_id(1), drift("agent"), none(), drift("admin"));
+    assert!(!told.effective().contains_key(DRIFT_KEY));
 }
 
 #[test]

@@ -104,10 +104,10 @@ impl Supervisor {
             Next::Rest => return,
             // When an input is away, most likely it is bounced as well: a little later it may be back.
             Next::Bounce if self.lacks_input(name) => {
-                self.bounce_delay(tally.recent_bounces) + self.config.settle
+                self.bounce_delay(name, tally.recent_bounces) + self.config.settle
             }
-            Next::Bounce => self.bounce_delay(tally.recent_bounces),
-            Next::Retry => self.delay(self.config.error_delay, tally.recent_errors),
+            Next::Bounce => self.bounce_delay(name, tally.recent_bounces),
+            Next::Retry => self.delay(name, self.config.error_delay, tally.recent_errors),
         };
         if !self.dying {
             self.environment.observer.restarting(name, delay);

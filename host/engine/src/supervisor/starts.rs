@@ -121,7 +121,7 @@ impl Supervisor {
         }
         let (start_at, bounces) = (record.start_at, record.tally.recent_bounces);
         if !record.held {
-            let at = Instant::now() + self.bounce_delay(bounces) + self.config.settle;
+            let at = Instant::now() + self.bounce_delay(name, bounces) + self.config.settle;
             self.start_at(name, start_at.map_or(at, |planned| planned.min(at)));
         }
     }
@@ -136,7 +136,7 @@ impl Supervisor {
         }
         record.held = false;
         let planned = record.start_at;
-        let at = Instant::now() + self.bounce_delay(0) + self.config.settle;
+        let at = Instant::now() + self.bounce_delay(name, 0) + self.config.settle;
         self.start_at(name, planned.map_or(at, |planned| planned.max(at)));
     }
 
@@ -164,12 +164,14 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn bounce_delay(&self, times: u32) -> Duration {
-        self.delay(self.config.bounce_delay, times)
+    pub(super) fn bounce_delay(&self, name: &Name, times: u32) -> Duration {
+        self.delay(name, self.config.bounce_delay, times)
     }
 
-    pub(super) fn delay(&self, base: Duration, times: u32) -> Duration {
-        self.config.backoff().delay(base, times, (self.environment.random)())
+    pub(super) fn delay(&self, name: &Name, base: Duration, times: u32) -> Duration {
+        let delay = self.config.backoff().delay(base, times, (self.environment.random)());
+        let own = self.records.get(name).and_then(|record| record.service.max_delay);
+        own.map_or(delay, |most| delay.min(most))
     }
 
     /// Those who need a service; a copy, because whoever goes through it changes things.

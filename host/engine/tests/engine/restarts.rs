@@ -107,6 +107,19 @@ async fn errors_back_off_up_to_the_limit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_may_have_a_limit_of_its_own() {
+    let config = Config { backoff_factor: 2.0, max_delay: Duration::from_secs(60), ..config() };
+    let (engine, log) = start(config);
+    let fails = |name| puppet(name, &[]).with(|puppet| puppet.fail = Some(Exit::failed("no")));
+    let (a, b) = (fails("a"), fails("b"));
+    engine.install(a.service().max_delay(Duration::from_secs(3))).await.unwrap();
+    engine.install(b.service().max_delay(Duration::from_secs(1000))).await.unwrap();
+    after(200_000).await;
+    assert_eq!(log.times("starting a")[..5], [0, 1000, 3000, 6000, 9000]);
+    assert_eq!(log.times("starting b"), [0, 1000, 3000, 7000, 15_000, 31_000, 63_000, 123_000, 183_000]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_clean_end_forgets_errors() {
     let (engine, _) = start(Config { backoff_factor: 2.0, ..config() });
     let a = puppet("a", &[]).with(|a| a.fail = Some(Exit::failed("no")));

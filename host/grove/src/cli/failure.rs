@@ -46,7 +46,7 @@ pub(crate) fn say(error: &(dyn Error + 'static)) {
     while let Some(error) = cause {
         texts.push(error.to_string());
         if let Some(error) = error.downcast_ref::<grove_client::Error>() {
-            hint = error.hint();
+            hint = error.hint().map(str::to_owned);
             // Its text tells the cause already.
             break;
         }

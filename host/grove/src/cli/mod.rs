@@ -95,6 +95,10 @@ pub(crate) enum ClientCommand {
     #[command(subcommand)]
     Task(commands::task::Task),
     #[command(subcommand)]
+    Introspect(commands::introspect::Introspect),
+    #[command(subcommand)]
+    Rule(commands::rule::Rule),
+    #[command(subcommand)]
     Artifact(commands::artifact::Artifact),
     #[command(subcommand)]
     Plugin(commands::plugin::Plugin),
@@ -137,6 +141,8 @@ fn ask(global: &Global, command: ClientCommand) -> anyhow::Result<ExitCode> {
             C::Worker(command) => commands::worker::run(farm, out, command).await?,
             C::Job(command) => commands::job::run(farm, out, command).await?,
             C::Task(command) => commands::task::run(farm, out, command).await?,
+            C::Introspect(command) => commands::introspect::run(farm, out, command).await?,
+            C::Rule(command) => commands::rule::run(farm, out, command).await?,
             C::Artifact(command) => commands::artifact::run(farm, out, command).await?,
             C::Plugin(command) => commands::plugin::run(farm, out, command).await?,
             C::Limit(command) => commands::limit::run(farm, out, command).await?,

@@ -166,11 +166,10 @@ impl Output {
 /// Colour of a cell that is a state.
 fn state_color(text: &str) -> Option<Color> {
     match text {
-        "idle" | "succeeded" | "done" | "active" | "started" => Some(Color::Green),
-        "running" | "in_progress" | "prepare" | "busy" | "loading" | "waiting" | "starting" | "stopping" => {
-            Some(Color::Yellow)
-        }
-        "failed" | "invalid" | "timeout" => Some(Color::Red),
+        "idle" | "succeeded" | "done" | "active" | "started" | "finished" => Some(Color::Green),
+        "running" | "in_progress" | "prepare" | "busy" | "loading" | "waiting" | "starting" | "stopping"
+        | "processing" | "reapplying" | "enrolling" | "aborting" => Some(Color::Yellow),
+        "failed" | "invalid" | "timeout" | "error" => Some(Color::Red),
         "maintenance" | "cancelled" | "disabled" | "stopped" => Some(Color::DarkGrey),
         _ => None,
     }

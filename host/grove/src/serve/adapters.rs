@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod drivers;
+pub(crate) mod inspectors;
 pub(crate) mod log;
 pub(crate) mod objects;
 pub(crate) mod policies;

@@ -10,13 +10,14 @@ use grove_access::secrets::Secrets;
 use grove_control::Settings;
 use grove_control::settings::{Caps, Introspections, Life, Retention, Timeouts};
 use grove_domain::group::{Owner, OwnerGroups};
+use grove_domain::introspection::{self, MAX_INVENTORY};
 use grove_domain::moment::SignedDuration;
 use grove_domain::plugin;
 use grove_domain::request::Bounds;
 use grove_domain::worker::Rules;
 use grove_objects::{Keeping, Quotas, S3};
 use grove_runtime::Grants;
-use grove_wire::Span;
+use grove_wire::{Span, limits};
 use serde::Deserialize;
 
 /// The configuration file.
@@ -42,6 +43,7 @@ pub(crate) struct Config {
     pub(crate) keys: KeyConfig,
     pub(crate) policy: PolicyConfig,
     pub(crate) plugins: PluginConfig,
+    pub(crate) introspection: IntrospectionConfig,
     pub(crate) drain: Span,
 }
 
@@ -93,6 +95,8 @@ pub(crate) struct TimeoutConfig {
     maintain: Span,
     open: Span,
     check: Span,
+    introspect: Span,
+    power_off: Span,
     cleanup: Span,
 }
 
@@ -160,6 +164,9 @@ pub(crate) struct KeyConfig {
     pub(crate) pool: usize,
 }
 
+/// Characters that can not be tried out one after the other.
+const SHORTEST_SECRET: usize = 16;
+
 /// The policy of a farm that nobody chose one for.
 pub(crate) const DEFAULT_POLICY: &str = "least-capable";
 
@@ -180,6 +187,8 @@ pub(crate) struct PluginConfig {
     pub(crate) folder: Option<PathBuf>,
     /// What plugins may do, by name.
     pub(crate) grants: BTreeMap<String, Grants>,
+    /// Settings of inspectors, by name, as their schemas say.
+    pub(crate) settings: BTreeMap<String, toml::Table>,
     /// When a version that replaced another goes back to it.
     pub(crate) probation: ProbationConfig,
 }
@@ -190,6 +199,34 @@ pub(crate) struct ProbationConfig {
     length: Span,
     failures: u32,
     percent: u32,
+}
+
+/// How it is found out what boards are made of.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct IntrospectionConfig {
+    /// Inspectors that are asked first, in this order; the others follow by name.
+    pub(crate) inspectors: Vec<String>,
+    /// Introspect workers that never were before they are first prepared.
+    first: bool,
+    at_once: usize,
+    unknown_boards: usize,
+    inventory_kib: usize,
+    /// Name of the secret that boards show that nobody registered; without it they are not taken in.
+    enrolment_secret: Option<String>,
+    longest: LongestConfig,
+}
+
+/// Longest times of an introspection in its states.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LongestConfig {
+    starting: Span,
+    waiting: Span,
+    processing: Span,
+    reapplying: Span,
+    enrolling: Span,
+    aborting: Span,
 }
 
 fn span(seconds: u64) -> Span {
@@ -214,6 +251,7 @@ impl Default for Config {
             keys: KeyConfig::default(),
             policy: PolicyConfig::default(),
             plugins: PluginConfig::default(),
+            introspection: IntrospectionConfig::default(),
             drain: span(10),
         }
     }
@@ -228,6 +266,34 @@ impl Default for OwnerConfig {
 impl Default for ProbationConfig {
     fn default() -> Self {
         Self { length: span(300), failures: 3, percent: 50 }
+    }
+}
+
+impl Default for IntrospectionConfig {
+    fn default() -> Self {
+        let own = Introspections::default();
+        Self {
+            inspectors: Vec::new(),
+            first: own.first,
+            at_once: own.at_once,
+            unknown_boards: own.enrolling,
+            inventory_kib: limits::INVENTORY >> 10,
+            enrolment_secret: None,
+            longest: LongestConfig::default(),
+        }
+    }
+}
+
+impl Default for LongestConfig {
+    fn default() -> Self {
+        Self {
+            starting: span(300),
+            waiting: span(3600),
+            processing: span(300),
+            reapplying: span(300),
+            enrolling: span(300),
+            aborting: span(120),
+        }
     }
 }
 
@@ -257,7 +323,15 @@ impl Default for Checks {
 
 impl Default for TimeoutConfig {
     fn default() -> Self {
-        Self { prepare: span(600), maintain: span(120), open: span(60), check: span(30), cleanup: span(5) }
+        Self {
+            prepare: span(600),
+            maintain: span(120),
+            open: span(60),
+            check: span(30),
+            introspect: span(900),
+            power_off: span(60),
+            cleanup: span(5),
+        }
     }
 }
 
@@ -354,6 +428,10 @@ impl Config {
         if let Some(folder) = self.plugins.folder.as_deref().filter(|folder| !folder.is_dir()) {
             bail!("the plugin folder {} is not there; make it, or name another one", folder.display());
         }
+        let most = MAX_INVENTORY >> 10;
+        if self.introspection.inventory_kib > most {
+            bail!("introspection.inventory_kib must not be greater than {most}");
+        }
         if self.tunnels.first_port > self.tunnels.last_port {
             bail!("tunnels.first_port must not be greater than tunnels.last_port");
         }
@@ -402,10 +480,16 @@ impl Config {
                 maintain: self.timeouts.maintain.duration(),
                 open: self.timeouts.open.duration(),
                 check: self.timeouts.check.duration(),
+                introspect: self.timeouts.introspect.duration(),
+                power_off: self.timeouts.power_off.duration(),
                 cleanup: self.timeouts.cleanup.duration(),
-                ..Timeouts::default()
             },
-            introspection: Introspections::default(),
+            introspection: Introspections {
+                rules: self.introspection.longest.rules(),
+                at_once: self.introspection.at_once.max(1),
+                enrolling: self.introspection.unknown_boards,
+                first: self.introspection.first,
+            },
             caps: Caps {
                 workers: self.limits.workers,
                 live_requests: self.limits.requests,
@@ -454,6 +538,25 @@ impl Config {
         }))
     }
 
+    /// Bytes of an inventory that a board sends.
+    pub(crate) fn inventory(&self) -> usize {
+        self.introspection.inventory_kib << 10
+    }
+
+    /// What boards show that nobody registered.
+    pub(crate) fn enrolment_secret(&self, secrets: &Secrets) -> anyhow::Result<Option<String>> {
+        let Some(name) = &self.introspection.enrolment_secret else { return Ok(None) };
+        let text = secrets.read(name).context("failed to read introspection.enrolment_secret")?;
+        let secret = text.trim();
+        if secret.len() < SHORTEST_SECRET || secret.contains(char::is_whitespace) {
+            bail!(
+                "the secret {name} must be one word of at least {SHORTEST_SECRET} characters: \
+                 openssl rand -hex 32 makes one"
+            );
+        }
+        Ok(Some(secret.to_owned()))
+    }
+
     /// Bounds on artifacts.
     pub(crate) fn quotas(&self) -> Quotas {
         Quotas {
@@ -477,6 +580,19 @@ impl Config {
     /// Longest time that a clean stop may take.
     pub(crate) fn drain(&self) -> Duration {
         self.drain.duration()
+    }
+}
+
+impl LongestConfig {
+    fn rules(&self) -> introspection::Rules {
+        introspection::Rules {
+            starting: signed(self.starting),
+            waiting: signed(self.waiting),
+            processing: signed(self.processing),
+            reapplying: signed(self.reapplying),
+            enrolling: signed(self.enrolling),
+            aborting: signed(self.aborting),
+        }
     }
 }
 

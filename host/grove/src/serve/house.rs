@@ -1,5 +1,6 @@
 //! The house: the state folder, the engine, and the services on it, from start to stop.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,16 +16,17 @@ use grove_engine::{
     Config as EngineConfig, Engine, Environment, Exit, Observer, Refused, Report, Service, State,
 };
 use grove_objects::{Artifacts, Backend, Logs, Objects};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::adapters::policies::PluginPolicies;
 use super::adapters::services::Reported;
 use super::config::Config;
-use super::plugins::load::{Loader, PolicySettings};
+use super::plugins::load::{InspectorSettings, Loader, PolicySettings};
 use super::plugins::registry::Registry;
 use super::plugins::shelf::Shelf;
-use super::services::{self, API, HTTP, Hopeless, Shared};
+use super::services::{self, API, CONTROLLER, HTTP, Hopeless, Shared};
 use super::transfer::{FarmTransfer, Slot};
 
 /// Of the time for a clean stop: what services get that are stopped after the controller.
@@ -69,6 +71,7 @@ impl House {
             .context("the settings of the policy cannot be written as JSON")?;
         let settings = PolicySettings { name: config.policy.name.clone(), text };
         let secrets = Secrets::new(subfolder(&folder, "secrets")?);
+        let enrolment = config.enrolment_secret(&secrets)?;
         let storage = storage(&config, &state, &folder, &secrets)?;
         let reported = Arc::new(Reported::of(engine.handle()));
         let (store, running) = (Slot::default(), Slot::default());
@@ -84,10 +87,16 @@ impl House {
             store,
             running,
             secrets: Arc::new(secrets),
+            enrolment: enrolment.as_deref().map(grove_api::token_digest),
             storage,
             registry: Registry::new(),
             policies: PluginPolicies::new(),
-            loader: Loader { shelf, config: Arc::new(config.plugins.clone()), settings },
+            loader: Loader {
+                shelf,
+                config: Arc::new(config.plugins.clone()),
+                settings,
+                inspectors: InspectorSettings::new(&config.plugins.settings)?,
+            },
             front: Front::new(limits(&config), reported).with_transfer(transfer),
             engine: engine.handle(),
             make: Box::new(make),
@@ -138,9 +147,12 @@ impl House {
             () = stop.cancelled() => {}
             ended = self.engine.wait() => return Ok(ended?),
         }
-        // Whoever is being answered needs the others until then.
-        if let Err(error) = self.engine.uninstall(HTTP).await {
-            tracing::debug!(%error, "the listener had ended");
+        // Whoever is being answered needs the others until then; and tasks that are cut off need their plugins to clean up,
+        // which the engine does not know.
+        for first in [HTTP, CONTROLLER.name()] {
+            if let Err(error) = self.engine.uninstall(first).await {
+                tracing::debug!(%error, first, "it had ended");
+            }
         }
         self.engine.kill();
         Ok(self.engine.wait().await?)
@@ -166,6 +178,7 @@ fn limits(config: &Config) -> Limits {
         connections: config.limits.connections,
         drain: config.drain(),
         import: config.limits.import_mib.saturating_mul(1 << 20),
+        inventory: config.inventory(),
         ..Limits::default()
     }
 }
@@ -186,22 +199,38 @@ fn engine_config(config: &Config, port: Port) -> EngineConfig {
 
 fn environment() -> Environment {
     let now = || SystemTime::from(SystemClock.now());
-    Environment::new(now, fastrand::f64).observer(Told)
+    Environment::new(now, fastrand::f64).observer(Told::default())
 }
 
-/// What happens to services, in the log.
-struct Told;
+/// What happens to services, in the log. What a service fails with again and again is told once, until it has started.
+#[derive(Default)]
+struct Told {
+    failures: Mutex<HashMap<String, String>>,
+}
+
+impl Told {
+    /// Whether this is not what the service failed with last.
+    fn is_news(&self, service: &str, failure: &str) -> bool {
+        let mut failures = self.failures.lock();
+        failures.insert(service.to_owned(), failure.to_owned()).is_none_or(|before| before != failure)
+    }
+
+    fn forget(&self, service: &str) {
+        self.failures.lock().remove(service);
+    }
+}
 
 impl Observer for Told {
     fn started(&self, service: &str, _attempt: u64) {
         tracing::debug!(service, "started");
+        self.forget(service);
     }
 
     fn stopped(&self, service: &str, _attempt: u64, exit: &Exit) {
         match exit {
             // What it wanted of an engine that stops.
             Exit::Failed(_) if exit.error::<Refused>() == Some(&Refused::ShuttingDown) => {}
-            Exit::Failed(_) => tracing::warn!(service, "{exit}"),
+            Exit::Failed(_) if self.is_news(service, &exit.to_string()) => tracing::warn!(service, "{exit}"),
             _ => tracing::debug!(service, "{exit}"),
         }
     }

@@ -42,6 +42,7 @@ use grove_access::secrets::Secrets;
 use grove_access::tunnel::Tunnels;
 use grove_api::{Front, Storage};
 use grove_control::Controller;
+use grove_domain::introspection::TokenDigest;
 use grove_engine::{EngineHandle, Key, Refused, Service};
 use grove_runtime::Runtime;
 use grove_store::Store;
@@ -64,7 +65,7 @@ const KEYS: Key<KeyPool> = Key::new("keys");
 /// Ways to boards.
 pub(crate) const TUNNELS: Key<Tunnels> = Key::new("tunnels");
 /// Who decides.
-const CONTROLLER: Key<Controller> = Key::new("controller");
+pub(crate) const CONTROLLER: Key<Controller> = Key::new("controller");
 /// That plugins are found, and follow the rows of the farm.
 const PLUGINS: &str = "plugins";
 /// That files outside the store are looked through, and kept within their bounds.
@@ -78,6 +79,8 @@ pub(crate) struct Shared {
     /// The state folder.
     pub(crate) folder: Dir,
     pub(crate) secrets: Arc<Secrets>,
+    /// Digest of what boards show that nobody registered.
+    pub(crate) enrolment: Option<TokenDigest>,
     pub(crate) registry: Registry,
     pub(crate) policies: PluginPolicies,
     pub(crate) loader: Loader,

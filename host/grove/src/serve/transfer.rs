@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use grove_api::{Feed, Transfer, TransferRefused, Write};
+use grove_api::{Feed, Transfer, Write};
 use grove_control::Controller;
 use grove_control::clock::{Clock, SystemClock};
 use grove_domain::plugin::Digest;
 use grove_engine::{EngineHandle, Report, State};
 use grove_store::{About, Components, ImportError, Staged, Store};
 use grove_wire::farm::{Ended, FarmImport, TableImport};
-use grove_wire::limits;
+use grove_wire::{Code, Error, limits};
 use parking_lot::Mutex;
 
 use super::plugins::shelf::Shelf;
@@ -65,8 +65,8 @@ impl<T> Drop for InSlot<T> {
     }
 }
 
-fn open(slot: &Slot<Store>) -> Result<Store, TransferRefused> {
-    slot.get().ok_or_else(|| TransferRefused::Unavailable("the store is not open".to_owned()))
+fn open(slot: &Slot<Store>) -> Result<Store, Error> {
+    slot.get().ok_or_else(|| Error::new(Code::Unavailable, "the store is not open"))
 }
 
 /// The farm of this house.
@@ -82,11 +82,11 @@ pub(crate) struct FarmTransfer {
 }
 
 /// Whether the farm may be replaced now: in maintenance, or while nobody runs it.
-fn may_import(controller: &Slot<Controller>) -> Result<(), TransferRefused> {
+fn may_import(controller: &Slot<Controller>) -> Result<(), Error> {
     let at_work = |controller: Controller| !controller.farm().mode().mode.is_maintenance();
     if controller.get().is_some_and(at_work) {
         let why = "the farm is not in maintenance: an import would replace it under its users";
-        return Err(TransferRefused::AtWork(why.to_owned()));
+        return Err(Error::new(Code::FarmAtWork, why));
     }
     Ok(())
 }
@@ -100,11 +100,11 @@ fn starts(report: &Report, name: &str) -> u64 {
 }
 
 impl Transfer for FarmTransfer {
-    fn may_import(&self) -> Result<(), TransferRefused> {
+    fn may_import(&self) -> Result<(), Error> {
         may_import(&self.controller)
     }
 
-    fn export(&self) -> BoxFuture<'static, Result<Write, TransferRefused>> {
+    fn export(&self) -> BoxFuture<'static, Result<Write, Error>> {
         let (store, shelf) = (self.store.clone(), self.shelf.clone());
         let about = About { created: SystemClock.now(), version: env!("CARGO_PKG_VERSION").to_owned() };
         async move {
@@ -119,11 +119,7 @@ impl Transfer for FarmTransfer {
         .boxed()
     }
 
-    fn import(
-        &self,
-        mut from: Feed,
-        dry_run: bool,
-    ) -> BoxFuture<'static, Result<FarmImport, TransferRefused>> {
+    fn import(&self, mut from: Feed, dry_run: bool) -> BoxFuture<'static, Result<FarmImport, Error>> {
         let (engine, slot, shelf) = (self.engine.clone(), self.store.clone(), self.shelf.clone());
         let (controller, state, actor) = (self.controller.clone(), self.state.clone(), self.actor.clone());
         async move {
@@ -189,11 +185,11 @@ async fn begin_anew(engine: &EngineHandle, before: u64) {
 }
 
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, TransferRefused> + Send + 'static,
-) -> Result<T, TransferRefused> {
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
-        Err(_) => Err(TransferRefused::Unavailable("it was interrupted".to_owned())),
+        Err(_) => Err(Error::new(Code::Unavailable, "it was interrupted")),
     }
 }
 
@@ -211,13 +207,15 @@ fn summary(staged: &Staged, dry_run: bool, tables: BTreeMap<String, TableImport>
     }
 }
 
-fn unavailable(error: &dyn std::error::Error) -> TransferRefused {
-    TransferRefused::Unavailable(error.to_string())
+fn unavailable(error: &dyn std::error::Error) -> Error {
+    Error::new(Code::Unavailable, error.to_string())
 }
 
-fn refused(error: ImportError) -> TransferRefused {
+fn refused(error: ImportError) -> Error {
     match error {
-        ImportError::File { .. } | ImportError::Newer { .. } => TransferRefused::BadExport(error.to_string()),
+        ImportError::File { .. } | ImportError::Newer { .. } => {
+            Error::new(Code::BadExport, error.to_string())
+        }
         ImportError::Read { .. } | ImportError::Put(_) | ImportError::Store(_) => unavailable(&error),
     }
 }

@@ -11,7 +11,7 @@ use object_store::{ObjectStoreExt, WriteMultipart};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Artifact, Claim, Inner, Kept, Put, place};
+use super::{Artifact, Claim, Expected, Inner, Kept, Put, place};
 use crate::objects::timely;
 use crate::{Error, Name};
 
@@ -33,8 +33,13 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    pub(super) fn begin(inner: Arc<Inner>, name: &Name, size: Option<u64>) -> Result<Self, Error> {
-        let claim = Claim::of(inner, name)?;
+    pub(super) fn begin(
+        inner: Arc<Inner>,
+        name: &Name,
+        expected: &Expected,
+        size: Option<u64>,
+    ) -> Result<Self, Error> {
+        let claim = Claim::of(inner, name, expected)?;
         let mut incoming = Self {
             claim,
             held: 0,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt, stream};
-use grove_objects::{Artifacts, Backend, Error, Name, Objects, Put, Quotas};
+use grove_objects::{Artifacts, Backend, Error, Expected, Name, Objects, Put, Quotas};
 use jiff::{SignedDuration, Timestamp};
 
 const QUOTAS: Quotas =
@@ -30,7 +30,7 @@ async fn open(folder: &Path, quotas: Quotas) -> Artifacts {
 }
 
 async fn put(artifacts: &Artifacts, name: &Name, bytes: &[u8], now: Timestamp) -> Result<Put, Error> {
-    let put = artifacts.put(name, None, None, body(bytes.to_vec()), now).await;
+    let put = artifacts.put(name, &Expected::Any, None, None, body(bytes.to_vec()), now).await;
     put.map(|(_, put)| put)
 }
 
@@ -66,9 +66,9 @@ async fn what_was_put_is_there_also_after_a_start() {
     assert_eq!(get(&artifacts, &image, 0..u64::MAX).await, b"hello again");
     assert_eq!(get(&artifacts, &image, 6..8).await, b"ag");
     assert_eq!(get(&artifacts, &image, 11..20).await, b"");
-    artifacts.remove(&image).await.unwrap();
+    artifacts.remove(&image, &Expected::Any).await.unwrap();
     assert!(matches!(artifacts.stat(&image, at(3)), Err(Error::NotFound)));
-    assert!(matches!(artifacts.remove(&image).await, Err(Error::NotFound)));
+    assert!(matches!(artifacts.remove(&image, &Expected::Any).await, Err(Error::NotFound)));
     assert_eq!(files(folder.path()), 0);
 }
 
@@ -100,10 +100,13 @@ async fn what_breaks_off_or_is_another_was_never_there() {
     let artifacts = open(folder.path(), QUOTAS).await;
     let image = name("g", "k");
     let broken = stream::iter([Ok(Bytes::from_static(b"hal")), Err(io::Error::other("gone"))]);
-    assert!(matches!(artifacts.put(&image, None, None, broken, at(0)).await, Err(Error::Body(_))));
-    let short = artifacts.put(&image, Some(9), None, body("hello"), at(0)).await;
+    assert!(matches!(
+        artifacts.put(&image, &Expected::Any, None, None, broken, at(0)).await,
+        Err(Error::Body(_))
+    ));
+    let short = artifacts.put(&image, &Expected::Any, Some(9), None, body("hello"), at(0)).await;
     assert!(matches!(short, Err(Error::Body(_))));
-    let other = artifacts.put(&image, None, Some("abc"), body("hello"), at(0)).await;
+    let other = artifacts.put(&image, &Expected::Any, None, Some("abc"), body("hello"), at(0)).await;
     assert!(matches!(other, Err(Error::Digest { .. })));
     assert!(matches!(artifacts.stat(&image, at(0)), Err(Error::NotFound)));
     assert_eq!(artifacts.usage(), (0, 0));
@@ -119,7 +122,7 @@ async fn groups_have_quotas_of_their_own() {
         put(&artifacts, &name("a", "b-c"), &[0; 1001], at(0)).await,
         Err(Error::TooLarge { most: 1000 })
     ));
-    let said = artifacts.put(&name("a", "x"), Some(1001), None, body(""), at(0)).await;
+    let said = artifacts.put(&name("a", "x"), &Expected::Any, Some(1001), None, body(""), at(0)).await;
     assert!(matches!(said, Err(Error::TooLarge { .. })), "not waited for");
     put(&artifacts, &name("a", "b-c"), &[0; 1000], at(0)).await.unwrap();
     let full = put(&artifacts, &name("a", "d"), &[0; 600], at(0)).await;
@@ -140,7 +143,14 @@ async fn one_name_is_changed_by_one_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let artifacts = open(folder.path(), QUOTAS).await;
     let image = name("g", "k");
-    let waiting = artifacts.put(&image, None, None, stream::pending::<Result<Bytes, Infallible>>(), at(0));
+    let waiting = artifacts.put(
+        &image,
+        &Expected::Any,
+        None,
+        None,
+        stream::pending::<Result<Bytes, Infallible>>(),
+        at(0),
+    );
     tokio::pin!(waiting);
     assert!(futures_util::poll!(&mut waiting).is_pending());
     assert!(matches!(put(&artifacts, &image, b"x", at(0)).await, Err(Error::Busy)));

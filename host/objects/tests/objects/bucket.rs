@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::{TryStreamExt, stream};
-use grove_objects::{Artifacts, Backend, Error, Keeping, Kind, Logs, Name, Objects, Put, Quotas, S3};
+use grove_objects::{
+    Artifacts, Backend, Error, Expected, Keeping, Kind, Logs, Name, Objects, Put, Quotas, S3,
+};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -119,7 +121,7 @@ async fn artifacts_and_logs_are_in_the_bucket() {
     let name = Name::new("rpi4", "a/b").unwrap();
     let image: Vec<u8> = (0..6 << 20).map(|n: u32| n.to_le_bytes()[0]).collect();
     let body = stream::iter([Ok::<_, Infallible>(Bytes::from(image.clone()))]);
-    let (artifact, put) = artifacts.put(&name, None, None, body, NOW).await.unwrap();
+    let (artifact, put) = artifacts.put(&name, &Expected::Any, None, None, body, NOW).await.unwrap();
     assert_eq!((artifact.size, put), (6 << 20, Put::Created));
     let logs = Logs::new(objects.clone(), Keeping::default());
     let log = logs.begin(Uuid::from_u128(7));
@@ -137,7 +139,7 @@ async fn artifacts_and_logs_are_in_the_bucket() {
     assert_eq!((found, read.concat()), (artifact, image[5 << 20..].to_vec()));
     let read = Logs::new(objects, Keeping::default()).read(Uuid::from_u128(7), 0).await.unwrap();
     assert_eq!(read.lines.len(), 1);
-    artifacts.remove(&name).await.unwrap();
+    artifacts.remove(&name, &Expected::Any).await.unwrap();
     assert!(matches!(artifacts.stat(&name, NOW), Err(Error::NotFound)));
     assert_eq!(kept.lock().unwrap().len(), 1, "the log");
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use grove_domain::group::{Owner, OwnerGroups};
 use grove_domain::id::{RequestId, WorkerId};
 use grove_domain::moment::{Moment, SignedDuration};
-use grove_domain::request::{Job, JobAccess, Priority, Request, Spec, State};
+use grove_domain::request::{Idempotency, Job, JobAccess, Priority, Request, Spec, State};
 use grove_domain::wants::{Term, Wants};
 use rusqlite::Row;
 use serde::{Deserialize, Serialize};
@@ -145,6 +145,15 @@ struct SpecRow<'a> {
     keys: Cow<'a, [String]>,
     heartbeat: Option<String>,
     hints: Cow<'a, BTreeMap<String, String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    idempotency: Option<IdempotencyRow<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct IdempotencyRow<'a> {
+    key: Cow<'a, str>,
+    /// In hexadecimal.
+    body: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -172,6 +181,10 @@ impl<'a> From<&'a Spec> for SpecRow<'a> {
             keys: Cow::Borrowed(&spec.keys),
             heartbeat: spec.heartbeat.map(|span| span.to_string()),
             hints: Cow::Borrowed(&spec.hints),
+            idempotency: spec
+                .idempotency
+                .as_ref()
+                .map(|once| IdempotencyRow { key: Cow::Borrowed(&once.key), body: once.body.to_string() }),
         }
     }
 }
@@ -186,7 +199,15 @@ impl SpecRow<'_> {
             keys: self.keys.into_owned(),
             heartbeat: self.heartbeat.as_deref().map(span).transpose()?,
             hints: self.hints.into_owned(),
+            idempotency: self.idempotency.map(IdempotencyRow::idempotency).transpose()?,
         })
+    }
+}
+
+impl IdempotencyRow<'_> {
+    fn idempotency(self) -> Result<Idempotency, String> {
+        let body = self.body.parse().map_err(|_| format!("{:?} is no digest", self.body))?;
+        Ok(Idempotency { key: self.key.into_owned(), body })
     }
 }
 

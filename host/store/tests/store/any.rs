@@ -11,7 +11,7 @@ use grove_domain::introspection::{self, Ending, Findings, Introspection, TokenDi
 use grove_domain::inventory::{Number, Path, Value};
 use grove_domain::moment::{Moment, SignedDuration, Timestamp};
 use grove_domain::plugin::{Digest, Origin, Plugin, PluginKind, PluginVersion, Probation};
-use grove_domain::request::{self, Job, JobAccess, Priority, Request, Spec};
+use grove_domain::request::{self, Idempotency, Job, JobAccess, Priority, Request, Spec};
 use grove_domain::rule::{Action, Condition, Multiple, Rule, Source, Template, Test};
 use grove_domain::task::{
     LogLevel, LogLine, LogTail, Phase, Step, StepKind, StepOutcome, Task, TaskKind, TaskSpec, TaskStatus,
@@ -366,15 +366,19 @@ fn spec() -> impl Strategy<Value = Spec> {
         of(map()).prop_map(Wants::Exact),
         vec(term, 0..4).prop_map(|terms| Wants::parse(&terms).unwrap()),
     ];
-    (text(), groups, wants, of(span()), lines(), of(span()), map()).prop_map(
-        |(name, groups, wants, length, keys, heartbeat, hints): (_, _, _, _, _, _, BTreeMap<_, _>)| Spec {
-            owner: Owner { name, groups },
-            wants,
-            length,
-            keys,
-            heartbeat,
-            hints,
-        },
+    let idempotency = (text(), any::<[u8; Digest::BYTES]>());
+    let idempotency = idempotency.prop_map(|(key, body)| Idempotency { key, body: Digest::new(body) });
+    (text(), groups, wants, of(span()), lines(), of(span()), map(), of(idempotency)).prop_map(
+        |(name, groups, wants, length, keys, heartbeat, hints, idempotency): (
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            BTreeMap<_, _>,
+            _,
+        )| Spec { owner: Owner { name, groups }, wants, length, keys, heartbeat, hints, idempotency },
     )
 }
 

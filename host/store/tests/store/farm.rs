@@ -86,6 +86,7 @@ pub(crate) fn request(number: u64) -> Request {
             keys: Vec::new(),
             heartbeat: None,
             hints: Map::new(),
+            idempotency: None,
         }),
         state: State::Waiting,
         since: at(0),

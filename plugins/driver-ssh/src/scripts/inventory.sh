@@ -1,163 +1,157 @@
-# inventory ROOT: what the machine is made of, as JSON, from what the kernel shows under ROOT (empty: the machine's
-# own). Nothing needs to be installed, nothing needs root.
+# inventory ROOT: what the kernel shows of the machine under ROOT (empty: the machine's own), a value a line: KIND/NAME/FIELD,
+# a tab, the value. What is not there, or only for root, is not told. The shell reads by itself wherever it can: that needs
+# nothing installed, and no time on a slow board.
 root=$1
+# No more of a kind.
+most=1000
 
-# string TEXT
-string() {
-    printf '"%s"' "$(printf '%s' "$1" | tr -d '\000-\037' | sed 's/\\/\\\\/g; s/"/\\"/g')"
+# tell KEY VALUE
+tell() {
+    [ -z "$2" ] || printf '%s\t%.4000s\n' "$1" "$2"
 }
 
-# content FILE: its first line, or nothing.
-content() {
+# tell_first KEY FILE: its first line.
+tell_first() {
     line=''
-    { IFS= read -r line <"$1" || :; } 2>/dev/null || :
-    printf '%s' "$line" | tr -d '\000'
+    { IFS= read -r line <"$2" || :; } 2>/dev/null || :
+    tell "$1" "$line"
 }
 
-# first_of PATTERN FILE: what follows the colon or the equals sign in the first line that begins so.
-first_of() {
-    sed -n "s/^$1[[:space:]]*[:=][[:space:]]*//p" "$2" 2>/dev/null | head -n 1
+# find_driver FOLDER: sets driver to the one that the kernel has for a device.
+find_driver() {
+    driver=''
+    {
+        while IFS='=' read -r key value; do
+            [ "$key" != DRIVER ] || driver=$value
+        done <"$1/uevent"
+    } 2>/dev/null || :
 }
 
-# number TEXT: the text if it is one, else null.
-number() {
-    case $1 in
-    '' | *[!0-9]*) printf 'null' ;;
-    *) printf '%s' "$1" ;;
-    esac
+# room KIND: whether one more may be told.
+room() {
+    number=$((number + 1))
+    [ "$number" -gt "$most" ] || return 0
+    tell cut//kind "$1"
+    return 1
 }
 
-# words TEXT: a list of strings, split at blanks.
-words() {
-    separator='['
-    for word in $1; do
-        printf '%s' "$separator"
-        string "$word"
-        separator=,
-    done
-    [ "$separator" = , ] || printf '['
-    printf ']'
-}
+tell system//arch "$(uname -m 2>/dev/null || :)"
+tell_first system//kernel "$root/proc/sys/kernel/osrelease"
+tell_first system//hostname "$root/proc/sys/kernel/hostname"
+for field in sys_vendor product_name product_serial product_uuid board_vendor board_name bios_vendor bios_version; do
+    tell_first "dmi//$field" "$root/sys/class/dmi/id/$field"
+done
+tree=$root/proc/device-tree
+[ -d "$tree" ] || tree=$root/sys/firmware/devicetree/base
+tell_first tree//model "$tree/model"
+tell_first tree//serial "$tree/serial-number"
+tell tree//compatible "$({ tr '\000' ' ' <"$tree/compatible"; } 2>/dev/null || :)"
+[ ! -d "$root/sys/firmware/efi" ] || tell boot//efi yes
 
-set -f
-printf '{"format":1'
+{
+    while IFS='=' read -r key value; do
+        case $key in
+        ID | VERSION_ID) tell "os//$key" "$value" ;;
+        esac
+    done <"$root/etc/os-release"
+} 2>/dev/null || :
 
-printf ',"kernel":'
-string "$(content "$root/proc/sys/kernel/osrelease")"
-printf ',"hostname":'
-string "$(content "$root/proc/sys/kernel/hostname")"
-printf ',"architecture":'
-string "$(uname -m)"
-printf ',"os":{"id":'
-string "$(first_of ID "$root/etc/os-release" | tr -d '"')"
-printf ',"version":'
-string "$(first_of VERSION_ID "$root/etc/os-release" | tr -d '"')"
-printf '}'
+{
+    while read -r key value rest; do
+        [ "$key" != MemTotal: ] || tell memory//kib "$value"
+    done <"$root/proc/meminfo"
+} 2>/dev/null || :
 
-cpuinfo=$root/proc/cpuinfo
-model=$(first_of 'model name' "$cpuinfo")
-[ -n "$model" ] || model=$(first_of 'Hardware' "$cpuinfo")
-flags=$(first_of 'flags' "$cpuinfo")
-[ -n "$flags" ] || flags=$(first_of 'Features' "$cpuinfo")
-printf ',"cpu":{"count":'
-number "$(grep -c '^processor' "$cpuinfo" 2>/dev/null || :)"
-printf ',"model":'
-string "$model"
-printf ',"flags":'
-words "$flags"
-printf '}'
+count=0
+{
+    while IFS= read -r line; do
+        case $line in
+        processor*) count=$((count + 1)) ;;
+        Hardware* | Serial* | Model*) tell cpu//line "$line" ;;
+        *) [ "$count" -gt 1 ] || tell cpu//line "$line" ;;
+        esac
+    done <"$root/proc/cpuinfo"
+} 2>/dev/null || :
+tell cpu//count "$count"
 
-kib=$(first_of MemTotal "$root/proc/meminfo")
-kib=${kib%% *}
-printf ',"memory_mib":'
-case $kib in
-'' | *[!0-9]*) printf 'null' ;;
-*) printf '%s' $((kib / 1024)) ;;
-esac
-
-set +f
-printf ',"disks":['
-separator=''
+number=0
 for disk in "$root"/sys/block/*; do
     name=${disk##*/}
     case $name in
-    '*' | loop* | ram* | zram* | dm-* | md*) continue ;;
+    '*' | loop* | ram* | zram* | dm-* | md* | nbd* | sr* | fd* | mtdblock* | mmcblk*boot* | mmcblk*rpmb) continue ;;
     esac
-    sectors=$(content "$disk/size")
-    case $sectors in
-    '' | 0 | *[!0-9]*) continue ;;
-    esac
-    printf '%s{"name":' "$separator"
-    string "$name"
-    printf ',"bytes":%s,"model":' $((sectors * 512))
-    string "$(content "$disk/device/model" | sed 's/ *$//')"
-    printf ',"removable":'
-    [ "$(content "$disk/removable")" = 1 ] && printf 'true' || printf 'false'
-    printf '}'
-    separator=,
+    room disk || break
+    tell_first "disk/$name/sectors" "$disk/size"
+    tell_first "disk/$name/rotational" "$disk/queue/rotational"
+    tell_first "disk/$name/removable" "$disk/removable"
+    tell_first "disk/$name/model" "$disk/device/model"
+    tell_first "disk/$name/name" "$disk/device/name"
 done
 
-printf '],"net":['
-separator=''
+number=0
 for port in "$root"/sys/class/net/*; do
+    # Bridges, tunnels and the like are no hardware.
+    [ -e "$port/device" ] || continue
+    room net || break
     name=${port##*/}
-    case $name in
-    '*' | lo) continue ;;
-    esac
-    printf '%s{"name":' "$separator"
-    string "$name"
-    printf ',"mac":'
-    string "$(content "$port/address")"
-    printf ',"state":'
-    string "$(content "$port/operstate")"
-    printf ',"physical":'
-    [ -e "$port/device" ] && printf 'true' || printf 'false'
-    printf '}'
-    separator=,
+    # Every one is told, also one that says nothing of itself.
+    tell "net/$name/name" "$name"
+    tell_first "net/$name/mac" "$port/address"
+    tell_first "net/$name/speed" "$port/speed"
+    find_driver "$port/device"
+    tell "net/$name/driver" "$driver"
 done
 
-printf '],"usb":['
-separator=''
+number=0
 for device in "$root"/sys/bus/usb/devices/*; do
-    [ -r "$device/idVendor" ] || continue
-    printf '%s{"id":' "$separator"
-    string "$(content "$device/idVendor"):$(content "$device/idProduct")"
-    printf ',"manufacturer":'
-    string "$(content "$device/manufacturer")"
-    printf ',"product":'
-    string "$(content "$device/product")"
-    printf ',"serial":'
-    string "$(content "$device/serial")"
-    printf '}'
-    separator=,
+    name=${device##*/}
+    case $name in
+    '*') continue ;;
+    *:*)
+        class=''
+        for field in bInterfaceClass bInterfaceSubClass bInterfaceProtocol; do
+            line=''
+            { IFS= read -r line <"$device/$field" || :; } 2>/dev/null || :
+            class=$class/$line
+        done
+        tell "interface/$name/class" "${class#/}"
+        find_driver "$device"
+        tell "interface/$name/driver" "$driver"
+        for tty in "$device"/ttyUSB* "$device"/tty/tty*; do
+            [ ! -e "$tty" ] || tell "interface/$name/tty" "${tty##*/}"
+        done
+        ;;
+    *)
+        room usb || break
+        for field in idVendor idProduct manufacturer product serial; do
+            tell_first "usb/$name/$field" "$device/$field"
+        done
+        ;;
+    esac
 done
 
-printf '],"pci":['
-separator=''
+number=0
 for device in "$root"/sys/bus/pci/devices/*; do
-    [ -r "$device/vendor" ] || continue
-    vendor=$(content "$device/vendor") id=$(content "$device/device") class=$(content "$device/class")
-    printf '%s{"id":' "$separator"
-    string "${vendor#0x}:${id#0x}"
-    printf ',"class":'
-    string "${class#0x}"
-    printf '}'
-    separator=,
+    name=${device##*/}
+    [ "$name" != '*' ] || continue
+    room pci || break
+    for field in vendor device class; do
+        tell_first "pci/$name/$field" "$device/$field"
+    done
+    find_driver "$device"
+    tell "pci/$name/driver" "$driver"
 done
 
-dmi=$root/sys/class/dmi/id
-printf '],"dmi":{"vendor":'
-string "$(content "$dmi/sys_vendor")"
-printf ',"product":'
-string "$(content "$dmi/product_name")"
-printf ',"board":'
-string "$(content "$dmi/board_name")"
-printf ',"bios":'
-string "$(content "$dmi/bios_version")"
-
-tree=$root/proc/device-tree
-printf '},"device_tree":{"model":'
-string "$(content "$tree/model" 2>/dev/null)"
-printf ',"compatible":'
-words "$({ tr '\000' ' ' <"$tree/compatible" || :; } 2>/dev/null)"
-printf '}}\n'
+number=0
+for port in "$root"/sys/class/tty/*; do
+    # Consoles and pseudo terminals have no device.
+    [ -e "$port/device" ] || continue
+    room tty || break
+    name=${port##*/}
+    find_driver "$port/device"
+    # Newer kernels have a controller and a port between the device and its name.
+    [ "$driver" != port ] || find_driver "$port/device/../.."
+    tell "tty/$name/name" "$name"
+    tell "tty/$name/driver" "$driver"
+    tell_first "tty/$name/type" "$port/type"
+done

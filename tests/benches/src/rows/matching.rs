@@ -152,6 +152,7 @@ fn wanted(number: u64) -> Result<Request> {
         keys: Vec::new(),
         heartbeat: None,
         hints: BTreeMap::new(),
+        idempotency: None,
     };
     let wish = Create { spec, priority: 8, valid_after: None, deadline: None };
     let context = request::Context { now: Timestamp::UNIX_EPOCH, tail: number, bounds: &Bounds::default() };

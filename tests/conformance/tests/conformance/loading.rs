@@ -72,6 +72,16 @@ async fn policy_clock_is_refused_with_its_wasi() {
 }
 
 #[tokio::test]
+async fn inspector_clock_is_refused_with_its_wasi() {
+    let error = refused("inspector-clock", "").await;
+    assert!(
+        matches!(&error, LoadError::Import { import, refusal: Refusal::NotForKind(Kind::Inspector), .. }
+            if import.starts_with("wasi:")),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn a_component_of_another_kind_is_refused() {
     let mut as_driver = manifest("policy-first", "").unwrap();
     as_driver.kind = Kind::Driver;

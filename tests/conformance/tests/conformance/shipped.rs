@@ -1,7 +1,7 @@
 //! The plugins that come with the controller run in it, with exactly what they want.
 
 use grove_runtime::policy::{Change, Demand, Worker};
-use grove_runtime::{DriverCall, DriverReply, Grants, Manifest, Plugin};
+use grove_runtime::{DriverCall, DriverReply, Grants, Manifest, Plugin, WorkerView};
 use grove_tests_conformance::{Recorder, patient, shared, shipped};
 
 #[tokio::test]
@@ -39,12 +39,21 @@ async fn shipped_plugins_load_and_answer() {
                 session.plan(0, vec![vec![7]], vec![demand]).await.unwrap();
             }
             Plugin::Inspector(inspector) => {
-                let session = inspector.open("{}".to_owned(), patient(), Recorder::new()).await.unwrap();
+                let opened = inspector.open("{}".to_owned(), patient(), Recorder::new(), Default::default());
+                let mut session = opened.await.unwrap();
                 assert_eq!(session.info().name, name);
+                let inventory = session.normalize(r#"{"unknown": [1.50, null]}"#.to_owned()).await.unwrap();
+                let worker = WorkerView { uuid: "w".into(), capabilities: Vec::new(), groups: Vec::new() };
+                assert_eq!(
+                    session.derive(inventory, worker).await.unwrap(),
+                    [],
+                    "{name} knows nothing of it"
+                );
+                assert_eq!(session.unknown_device("{}".to_owned()).await.unwrap(), None, "{name}");
             }
         }
     }
-    for kind in ["driver", "policy"] {
+    for kind in ["driver", "policy", "inspector"] {
         assert!(kinds.iter().any(|shipped| shipped == kind), "no {kind} is shipped");
     }
 }

@@ -1,6 +1,7 @@
 //! The configuration: what pages and examples show is accepted, and every field that there is has its words.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -17,6 +18,10 @@ pub(crate) fn accepted(text: &str) -> Result<(), String> {
     let mut command = grove_command(folder.path());
     command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(&file);
     std::fs::create_dir(folder.path().join("plugins")).unwrap();
+    let secrets = folder.path().join("state/secrets");
+    std::fs::create_dir_all(&secrets).unwrap();
+    std::fs::write(secrets.join("enrol"), "sixteen-or-more-characters").unwrap();
+    std::fs::set_permissions(secrets.join("enrol"), std::fs::Permissions::from_mode(0o600)).unwrap();
     command.arg("--state").arg(folder.path().join("state")).stderr(Stdio::piped());
     let mut grove = command.stdout(Stdio::piped()).spawn().unwrap();
     // It either says that it listens, or says why not and ends.

@@ -50,7 +50,11 @@ fn examples_add_no_crates() {
             .collect()
     };
     let known = packages("plugins/Cargo.lock");
-    for example in ["examples/policy-prefer-site/Cargo.lock", "examples/driver-hello/Cargo.lock"] {
+    for example in [
+        "examples/policy-prefer-site/Cargo.lock",
+        "examples/driver-hello/Cargo.lock",
+        "examples/inspector-revision/Cargo.lock",
+    ] {
         let packages = packages(example);
         assert!(!packages.is_empty());
         for package in packages {

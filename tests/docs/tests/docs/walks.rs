@@ -8,12 +8,14 @@ use crate::blocks::blocks;
 use crate::page::Walk;
 
 /// Pages with commands that have a test below.
-const WALKED: [&str; 7] = [
+const WALKED: [&str; 9] = [
     "README.md",
     "docs/admin.md",
     "docs/driver-vendors.md",
     "docs/export.md",
     "docs/http.md",
+    "docs/inspectors.md",
+    "docs/introspection.md",
     "docs/policy-authors.md",
     "docs/user.md",
 ];
@@ -58,6 +60,16 @@ fn export() {
 #[test]
 fn http() {
     walk("docs/http.md");
+}
+
+#[test]
+fn inspectors() {
+    walk("docs/inspectors.md");
+}
+
+#[test]
+fn introspection() {
+    walk("docs/introspection.md");
 }
 
 #[test]

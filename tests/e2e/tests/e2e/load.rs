@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use grove_tests_kit::client::wire::request::{NewRequest, RequestState};
 use grove_tests_kit::client::wire::{Span, Timestamp};
 use grove_tests_kit::farm::{Farm, uuid, wish};
-use grove_tests_kit::{Grove, Setup, client};
+use grove_tests_kit::{Grove, Setup, client, wait};
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -74,7 +74,7 @@ pub(crate) async fn make_wishes(farm: Farm, seen: Arc<Seen>, until: Instant) {
         let permit = under_way.clone().acquire_owned().await.unwrap();
         let (farm, seen) = (farm.clone(), seen.clone());
         calls.push(tokio::spawn(async move {
-            let (wish, closes) = one_of(number, farm_now());
+            let (wish, closes) = one_of(number, wait::now());
             let began = Instant::now();
             let made = farm.create_request(&wish, None).await;
             seen.took(began);
@@ -97,11 +97,6 @@ pub(crate) async fn make_wishes(farm: Farm, seen: Arc<Seen>, until: Instant) {
     for call in join_all(calls).await {
         call.unwrap();
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "deadlines are times of day")]
-fn farm_now() -> Timestamp {
-    Timestamp::now()
 }
 
 /// Boards are taken away, come back, and break.
@@ -202,6 +197,6 @@ async fn mixed_load() {
         let query = client::RequestsQuery { state: Some(RequestState::InProgress), ..Default::default() };
         farm.requests(&query).take(usize::MAX).await.unwrap().len()
     };
-    grove_tests_kit::wait::until_is("jobs to end", live, |running| *running == 0).await;
+    wait::until_is("jobs to end", live, |running| *running == 0).await;
     settle(&farm, WORKERS).await;
 }

@@ -24,7 +24,7 @@ async fn an_image_is_brought_flashed_and_survives_a_kill_and_so_does_what_was_sa
     let mut grove = Grove::start(Setup::default());
     let farm = grove.farm();
     let image = vec![7; (3 << 20) + 1];
-    let put = || farm.put_artifact("demo", "a/b.img", image.len() as u64, image.clone());
+    let put = || farm.put_artifact("demo", "a/b.img", image.len() as u64, image.clone(), None);
     // It may not have looked through what is kept yet.
     let artifact = wait::until("artifacts to be taken", || async { put().await.ok() }).await;
     farm.register(uuid(1), "simulated", json!({ "artifact": "a/b.img" }), &[]).await;
@@ -44,7 +44,7 @@ async fn an_image_is_brought_flashed_and_survives_a_kill_and_so_does_what_was_sa
         let client = grove.client();
         let some = stream::once(async { Ok::<_, std::io::Error>(vec![1; 6 << 20]) });
         let body = Body::wrap_stream(some.chain(stream::pending()));
-        async move { client.put_artifact("demo", "half", 9 << 20, body).await.map(drop) }
+        async move { client.put_artifact("demo", "half", 9 << 20, body, None).await.map(drop) }
     });
     tokio::time::sleep(Duration::from_millis(300)).await;
     grove.kill();
@@ -57,6 +57,6 @@ async fn an_image_is_brought_flashed_and_survives_a_kill_and_so_does_what_was_sa
     assert_eq!(found.sha256(), Some(artifact.sha256.as_str()));
     assert_eq!(said(&farm, &task).await, before);
     farm.get_artifact("demo", "half").await.unwrap_err();
-    farm.remove_artifact("demo", "a/b.img").await.unwrap();
+    farm.remove_artifact("demo", "a/b.img", None).await.unwrap();
     assert!(!grove.state().join("objects/artifacts/demo").exists(), "something half done was left behind");
 }

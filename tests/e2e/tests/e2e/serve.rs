@@ -7,6 +7,7 @@ use grove_tests_kit::client::wire::request::RequestState;
 use grove_tests_kit::farm::{uuid, wish};
 use grove_tests_kit::{Grove, Process, Setup, history, wait};
 use serde_json::json;
+use tokio::time::Instant;
 
 /// Runs `grove serve` on a state of its own; it must end by itself, badly.
 async fn refused(command: &mut Command) -> String {
@@ -81,8 +82,12 @@ async fn a_clean_stop_loses_nothing() {
     });
     let events = farm.all_events().await;
 
+    let began = Instant::now();
     let status = tokio::task::block_in_place(|| grove.terminate());
     assert!(status.success(), "{status}: {}", grove.log());
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(10), "it waited for a task: {took:?}");
+    assert!(!grove.log().contains("clean-up failed"), "the task was not cleaned up after");
     // Answered or cut off: but not left hanging.
     let _ = wait::ends("the long poll", poll).await.unwrap();
 

@@ -1,12 +1,15 @@
 //! Parts of the controller that are missing for a while: the rest goes on, and says what is missing.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::time::Duration;
 
 use grove_tests_kit::client::wire::request::RequestState;
-use grove_tests_kit::farm::wish;
+use grove_tests_kit::client::wire::worker::WorkerState;
+use grove_tests_kit::farm::{uuid, wish};
 use grove_tests_kit::{Grove, Setup, grove, wait};
 use serde_json::json;
+use tokio::time::Instant;
 
 /// Status and text of a page.
 async fn page(base: &str, path: &str) -> (u16, String) {
@@ -39,7 +42,7 @@ async fn a_port_that_is_taken_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_goes_away_comes_back() {
-    let grove = Grove::start(Setup::config("drain = \"1s\"\n"));
+    let grove = Grove::start(Setup::default());
     let farm = grove.farm();
     farm.simulated(2, json!({}), &[("board", "rpi4")]).await;
     let (running, access) = farm.get(&wish(&["board=rpi4"])).await;
@@ -56,9 +59,20 @@ async fn a_store_that_goes_away_comes_back() {
     let refused = reqwest::get(format!("{}/api/v2/workers", grove.base())).await.unwrap();
     assert_eq!(refused.status(), 503);
     assert!(refused.headers().contains_key("retry-after"));
-    assert!(refused.text().await.unwrap().contains("store"), "nobody says what is missing");
+    let refused = refused.text().await.unwrap();
+    assert!(refused.contains("store"), "nobody says what is missing: {refused}");
+    // However long it is away, it is looked for every two seconds.
+    let mut looks = BTreeSet::new();
+    while looks.len() < 7 {
+        let next = || async { farm.service("store").await.unwrap().next_start };
+        let next = wait::until_is("it to be looked for again", next, |next| {
+            next.is_some_and(|next| !looks.contains(&next))
+        });
+        let next = next.await.unwrap();
+        assert!(next <= wait::now() + Duration::from_secs(2), "{next} is late");
+        looks.insert(next);
+    }
     // Nothing is begun anew in its place.
-    tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(!here.exists(), "a new farm in the place of the old");
 
     std::fs::rename(&away, &here).unwrap();
@@ -69,6 +83,43 @@ async fn a_store_that_goes_away_comes_back() {
     farm.close_request(running, None).await.unwrap();
     let (next, _) = farm.get(&wish(&["board=rpi4"])).await;
     farm.close_request(next, None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_controller_without_its_store_stops_in_time() {
+    const DRAIN: Duration = Duration::from_secs(10);
+    let mut grove = Grove::start(Setup::default());
+    let farm = grove.farm();
+    farm.simulated(1, json!({}), &[("board", "rpi4")]).await;
+    let (running, _) = farm.get(&wish(&["board=rpi4"])).await;
+    // A task is under way that does not end by itself, and somebody waits for an answer.
+    let slow = json!({ "prepare": { "delay_ms": 600_000 } });
+    farm.register(uuid(9), "simulated", slow, &[("board", "slow")]).await;
+    farm.want_idle(uuid(9)).await;
+    farm.until_worker(uuid(9), WorkerState::Prepare).await;
+    let waiting = farm.create_request(&wish(&["board=none"]), None).await.unwrap();
+    let patient = farm.clone();
+    let poll = tokio::spawn(async move {
+        let wait = Duration::from_secs(60);
+        patient.request_newer_than(waiting.id, waiting.revision, wait).await.map(drop)
+    });
+
+    let (here, away) = (grove.state().join("grove.db"), grove.state().join("grove.away"));
+    std::fs::rename(&here, &away).unwrap();
+    let began = Instant::now();
+    let status = tokio::task::block_in_place(|| grove.terminate());
+    let took = began.elapsed();
+    assert!(status.success(), "{status}: {}", grove.log());
+    assert!(took < DRAIN, "it took {took:?}");
+    let _ = wait::ends("the long poll", poll).await.unwrap();
+    assert!(!here.exists(), "a new farm in the place of the old");
+
+    std::fs::rename(&away, &here).unwrap();
+    grove.start_again();
+    let farm = grove.farm();
+    farm.until_request(running, RequestState::InProgress).await;
+    assert_eq!(farm.request(waiting.id).await.unwrap().state, RequestState::Waiting);
+    farm.until_worker(uuid(9), WorkerState::Prepare).await;
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ async fn versions(farm: &Farm, folder: &str) -> (String, Vec<String>) {
     let (mut name, mut digests) = (String::new(), Vec::new());
     for number in 0..VERSIONS {
         let variant = built::variant(&component, number);
-        let (plugin, created) = farm.install_plugin(manifest.clone(), variant, false).await.unwrap();
+        let (plugin, created) = farm.install_plugin(manifest.clone(), variant, false, None).await.unwrap();
         assert!(created, "{plugin:#?}");
         // The newest comes first.
         digests.push(plugin.versions.first().unwrap().digest.clone());
@@ -124,7 +124,7 @@ async fn a_version_that_fails_its_tasks_goes_back_by_itself() {
     let component = std::fs::read(built::guests().join("driver-panic.wasm")).unwrap();
     let (manifest, _) = built::plugin("driver-simulated");
     let manifest = manifest.replace("driver-simulated.wasm", "driver-panic.wasm");
-    let (plugin, _) = farm.install_plugin(manifest, component, true).await.unwrap();
+    let (plugin, _) = farm.install_plugin(manifest, component, true, None).await.unwrap();
     assert_ne!(plugin.digest, before.digest);
     assert!(plugin.probation.is_some(), "{plugin:#?}");
     for number in 1..=4 {
@@ -162,7 +162,7 @@ async fn what_does_not_pass_is_refused_and_changes_nothing() {
         (manifest.replace("kind = \"driver\"", "kind = \"policy\""), component.clone(), ""),
         ("[plugin]".to_owned(), component, "plugin"),
     ] {
-        let refused = farm.install_plugin(manifest, component, true).await.unwrap_err().to_string();
+        let refused = farm.install_plugin(manifest, component, true, None).await.unwrap_err().to_string();
         assert!(refused.contains(words), "{refused}");
     }
     assert_eq!(farm.plugin("simulated").await.unwrap(), before);

@@ -86,7 +86,7 @@ async fn put(farm: &Client, out: &Output, args: &Put) -> anyhow::Result<()> {
         .into());
     }
     let body = Body::from(tokio::fs::File::from_std(open));
-    let artifact = farm.put_artifact(group, key, about.len(), body).await?;
+    let artifact = farm.put_artifact(group, key, about.len(), body, None).await?;
     if out.is_json() {
         return Ok(out.json(&artifact)?);
     }
@@ -148,7 +148,7 @@ async fn list(farm: &Client, out: &Output, args: List) -> anyhow::Result<()> {
 }
 
 async fn remove(farm: &Client, out: &Output, name: &Name) -> anyhow::Result<()> {
-    farm.remove_artifact(&name.group, &name.key).await?;
+    farm.remove_artifact(&name.group, &name.key, None).await?;
     if !out.is_json() {
         out.line(&format!("{} {} is removed", name.group, name.key))?;
     }

@@ -163,7 +163,7 @@ fn label(version: &str, digest: Option<&str>) -> String {
 
 async fn install(farm: &Client, out: &Output, args: &Install) -> anyhow::Result<()> {
     let (manifest, component) = read(&args.path)?;
-    let (plugin, new) = farm.install_plugin(manifest, component, !args.no_activate).await?;
+    let (plugin, new) = farm.install_plugin(manifest, component, !args.no_activate, None).await?;
     if out.is_json() {
         return Ok(out.json(&plugin)?);
     }

@@ -118,7 +118,7 @@ pub(crate) async fn run(farm: &Client, out: &Output, command: Request) -> anyhow
             changed(out, &request)
         }
         Request::Prolong(args) => {
-            let request = farm.prolong(args.id.request, args.length).await?;
+            let request = farm.prolong(args.id.request, args.length, None).await?;
             changed(out, &request)
         }
         Request::Update(args) => {

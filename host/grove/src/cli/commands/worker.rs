@@ -224,6 +224,13 @@ async fn show(farm: &Client, out: &Output, id: &WorkerId) -> anyhow::Result<()> 
             "task",
             worker.task.map_or_else(String::new, |task| format!("{} {}", wire_word(&task.kind), task.id)),
         ),
+        (
+            "introspection",
+            worker
+                .introspection
+                .map_or_else(String::new, |run| format!("{} {}", wire_word(&run.state), run.id)),
+        ),
+        ("drift", worker.capabilities.get("DRIFT").cloned().unwrap_or_default()),
         ("health", format!("{checked}{note}")),
         ("driver", worker.driver.clone()),
         ("  pinned to", worker.driver_version.as_deref().map(short).unwrap_or_default().to_owned()),

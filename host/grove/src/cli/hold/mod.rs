@@ -15,7 +15,7 @@ mod identity;
 mod pulse;
 mod signals;
 mod ssh;
-mod wait;
+pub(crate) mod wait;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -122,7 +122,7 @@ async fn ask(farm: &Client, wish: &NewRequest, signals: &mut Signals) -> Result<
     let created = async {
         match farm.create_request(wish, Some(&key)).await {
             // Nobody is there: better said at once than waited for.
-            Err(error) if error.is_refused_connection() => Err(error),
+            Err(error) if error.is_unreachable() => Err(error),
             // It may have been made: the key sees to it that it is made once.
             Err(error) if error.is_transient() => {
                 wait::patiently(|| farm.create_request(wish, Some(&key))).await
@@ -229,7 +229,7 @@ async fn release(farm: &Client, out: &Output, id: u64, exit: &Exit, signals: &mu
     match result {
         Ok(Ok(())) => {}
         // Somebody else, or its time, was faster.
-        Ok(Err(error)) if error.problem().is_some_and(|problem| matches!(problem.status, 404 | 409)) => {}
+        Ok(Err(error)) if error.is_not_found() || error.is_conflict() => {}
         Ok(Err(error)) => {
             out.warning(&format!("request {id} could not be closed"));
             failure::say(&error);

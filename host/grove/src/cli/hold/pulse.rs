@@ -25,7 +25,7 @@ impl Pulse {
                     Ok(request) => is_over(&request),
                     // Refused because the request has ended, or is no longer kept. While the farm is away there is
                     // nothing to do but to beat on.
-                    Err(error) => error.problem().is_some_and(|problem| matches!(problem.status, 404 | 409)),
+                    Err(error) => error.is_not_found() || error.is_conflict(),
                 };
                 if ended {
                     // Nobody listening any more is fine.

@@ -81,7 +81,7 @@ async fn access(farm: &Client, request: &Request) -> Result<Option<Access>, Erro
     match patiently(|| farm.job(request.id)).await {
         Ok(job) => Ok(job.access),
         // It ended meanwhile: the next look at the request tells how.
-        Err(error) if error.problem().is_some_and(|problem| problem.status == 404) => Ok(None),
+        Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
 }

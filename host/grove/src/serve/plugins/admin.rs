@@ -44,6 +44,7 @@ impl Plugins for Admin {
         manifest: String,
         component: Bytes,
         activate: bool,
+        expected: Option<u64>,
     ) -> BoxFuture<'static, Answer<(wire::Plugin, Created)>> {
         let actor = actor.to_owned();
         self.go_on(async move |admin| {
@@ -55,7 +56,7 @@ impl Plugins for Admin {
             let known = admin.intake.controller.farm().plugin_versions().contains_key(&version);
             let origin = plugin::Origin::Installed;
             let found = Found { text, manifest, component: component.to_vec(), origin };
-            admin.intake.install(&actor, found, activate).await.map_err(refused)?;
+            admin.intake.install(&actor, found, activate, expected).await.map_err(refused)?;
             let shown = admin.shown_at_work(&name).await?;
             Ok((shown, if known { Created::No } else { Created::Yes }))
         })

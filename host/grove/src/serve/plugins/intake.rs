@@ -69,7 +69,7 @@ impl Intake {
             return Ok(());
         }
         let manifest = found.manifest.clone();
-        let taken_in = self.install(CORE, found, activate).await;
+        let taken_in = self.install(CORE, found, activate, None).await;
         match &taken_in {
             Ok(_) => self.registry.accept(&name),
             Err(refused) => {
@@ -86,6 +86,7 @@ impl Intake {
         actor: &str,
         found: Found,
         activate: bool,
+        expected: Option<u64>,
     ) -> Result<(Arc<Plugin>, Arc<PluginVersion>), Refused> {
         let Found { text, manifest, component, origin } = found;
         let version = PluginVersion {
@@ -114,7 +115,7 @@ impl Intake {
             Ok(Err(error)) => return Err(Refused::Shelf(format!("{error:#}"))),
             Err(_) => return Err(Refused::Shelf("keeping the component was interrupted".to_owned())),
         }
-        self.controller.install_plugin(actor, version, activate).await.map_err(Refused::Controller)
+        self.controller.install_plugin(actor, version, activate, expected).await.map_err(Refused::Controller)
     }
 
     /// Tries out an installed version that is about to be used.

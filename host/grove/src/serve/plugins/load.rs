@@ -1,16 +1,16 @@
 //! Loading a version, and seeing it at work before anything depends on it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use grove_control::Controller;
 use grove_domain::plugin::{Origin, PluginKind, PluginVersion};
-use grove_runtime::{CallLimits, Effective, Grants, Kind, Manifest, Plugin, Runtime};
+use grove_runtime::{Effective, Grants, Kind, Manifest, Plugin, Runtime};
 
 use super::shelf::Shelf;
-use crate::serve::adapters::log::PluginLog;
-use crate::serve::adapters::{drivers, policies};
+use crate::serve::adapters::{drivers, inspectors, policies};
 use crate::serve::config::PluginConfig;
 
 /// Longest time for seeing a version at work.
@@ -25,6 +25,7 @@ pub(crate) struct Loader {
     pub(crate) config: Arc<PluginConfig>,
     /// Settings of policies, JSON text.
     pub(crate) settings: PolicySettings,
+    pub(crate) inspectors: InspectorSettings,
 }
 
 /// Settings of policies.
@@ -43,6 +44,27 @@ impl PolicySettings {
             Some(name) if name != policy => "{}".to_owned(),
             _ => self.text.clone(),
         }
+    }
+}
+
+/// Settings of inspectors; cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct InspectorSettings(Arc<BTreeMap<String, String>>);
+
+impl InspectorSettings {
+    /// From those of all plugins, by name.
+    pub(crate) fn new(settings: &BTreeMap<String, toml::Table>) -> anyhow::Result<Self> {
+        let text = |(name, table): (&String, &toml::Table)| {
+            let text = serde_json::to_string(table)
+                .with_context(|| format!("the settings of {name} cannot be written as JSON"))?;
+            Ok((name.clone(), text))
+        };
+        Ok(Self(Arc::new(settings.iter().map(text).collect::<anyhow::Result<_>>()?)))
+    }
+
+    /// Those of this inspector, JSON text.
+    pub(crate) fn of(&self, inspector: &str) -> String {
+        self.0.get(inspector).cloned().unwrap_or_else(|| "{}".to_owned())
     }
 }
 
@@ -84,6 +106,13 @@ impl Loader {
         origin: Origin,
     ) -> Result<Plugin, String> {
         let grants = self.grants(&manifest, origin);
+        if manifest.kind != Kind::Inspector && self.config.settings.contains_key(&manifest.name) {
+            tracing::warn!(
+                plugin = manifest.name,
+                "plugins.settings are for inspectors: nobody looks at those of a {}",
+                manifest.kind
+            );
+        }
         runtime.load(manifest, component, &grants).await.map_err(|error| error.to_string())
     }
 
@@ -104,7 +133,7 @@ impl Loader {
     }
 
     /// Has a loaded version do what costs nobody anything: a policy takes its settings and plans for nobody, a driver
-    /// looks at the configurations of the workers that it is for.
+    /// looks at the configurations of the workers that it is for, an inspector concludes from an empty inventory.
     pub(crate) async fn try_out(&self, plugin: &Plugin, controller: &Controller) -> Result<(), String> {
         let name = &plugin.manifest().name;
         let trial = async {
@@ -131,9 +160,7 @@ impl Loader {
                     drivers::describe(driver).await
                 }
                 Plugin::Inspector(inspector) => {
-                    let log = Arc::new(PluginLog(name.clone()));
-                    let session = inspector.open("{}".to_owned(), CallLimits::default(), log).await;
-                    session.map(drop).map_err(|error| error.to_string())
+                    inspectors::try_out(inspector, self.inspectors.of(name)).await
                 }
             }
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use grove_domain::moment::Timestamp;
 use grove_domain::plugin::{Digest, PluginKind};
-use grove_runtime::{DriverPlugin, Manifest, Plugin};
+use grove_runtime::{DriverPlugin, InspectorPlugin, Manifest, Plugin};
 use tokio::sync::watch;
 
 /// Longest wait for a version that is on its way.
@@ -31,8 +31,8 @@ pub(crate) struct State {
     refused: BTreeMap<String, Refused>,
     /// The policy that has a service, once that is decided.
     policy: Option<Option<Version>>,
-    /// What names stand for now, as far as they are in use.
-    in_use: BTreeMap<String, (PluginKind, Digest)>,
+    /// What names stand for now, as far as they are in use; none before that is known.
+    in_use: Option<BTreeMap<String, (PluginKind, Digest)>>,
 }
 
 /// A plugin that was found and not taken in.
@@ -127,6 +127,7 @@ impl Registry {
     /// What names stand for from now on.
     pub(crate) fn use_these(&self, in_use: BTreeMap<String, (PluginKind, Digest)>) {
         self.0.send_if_modified(|state| {
+            let in_use = Some(in_use);
             let changed = state.in_use != in_use;
             state.in_use = in_use;
             changed
@@ -135,9 +136,22 @@ impl Registry {
 
     /// Names of the drivers in use, sorted.
     pub(crate) fn drivers(&self) -> Vec<String> {
-        let state = self.0.borrow();
-        let drivers = state.in_use.iter().filter(|(_, (kind, _))| *kind == PluginKind::Driver);
-        drivers.map(|(name, _)| name.clone()).collect()
+        self.0.borrow().names(PluginKind::Driver)
+    }
+
+    /// Names of the inspectors in use, sorted.
+    pub(crate) fn inspectors(&self) -> Vec<String> {
+        self.0.borrow().names(PluginKind::Inspector)
+    }
+
+    /// The same, waiting while it is not known what is in use: then none would be the wrong answer.
+    pub(crate) async fn known_inspectors(&self) -> Result<Vec<String>, String> {
+        let mut states = self.0.subscribe();
+        let known = states.wait_for(|state| state.in_use.is_some());
+        match tokio::time::timeout(PATIENCE, known).await {
+            Ok(Ok(state)) => Ok(state.names(PluginKind::Inspector)),
+            _ => Err("it is not known yet which plugins are in use".to_owned()),
+        }
     }
 
     /// A version that is loaded at this moment, or why it is not.
@@ -160,6 +174,14 @@ impl Registry {
         match self.get(name, digest).await? {
             Plugin::Driver(driver) => Ok(driver),
             other => Err(format!("plugin {name:?} is a {}, not a driver", other.manifest().kind)),
+        }
+    }
+
+    /// The inspector in use under this name, waiting for it while it is on its way.
+    pub(crate) async fn inspector(&self, name: &str) -> Result<InspectorPlugin, String> {
+        match self.get(name, None).await? {
+            Plugin::Inspector(inspector) => Ok(inspector),
+            other => Err(format!("plugin {name:?} is a {}, not an inspector", other.manifest().kind)),
         }
     }
 
@@ -192,9 +214,16 @@ fn not_loaded(name: &str, digest: Option<Digest>) -> String {
 }
 
 impl State {
+    /// Those of this kind that are in use, sorted.
+    fn names(&self, wanted: PluginKind) -> Vec<String> {
+        let in_use = self.in_use.iter().flatten();
+        in_use.filter(|(_, (kind, _))| *kind == wanted).map(|(name, _)| name.clone()).collect()
+    }
+
     /// None while it may still come.
     fn find(&self, name: &str, digest: Option<Digest>) -> Option<Result<Plugin, String>> {
-        let digest = digest.or_else(|| self.in_use.get(name).map(|(_, digest)| *digest))?;
+        let in_use = || self.in_use.as_ref()?.get(name).map(|(_, digest)| *digest);
+        let digest = digest.or_else(in_use)?;
         self.versions.get(&(name.to_owned(), digest))?.outcome()
     }
 }

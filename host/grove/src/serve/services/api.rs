@@ -29,7 +29,11 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
         Ok(key) => Ok(key.to_string()),
         Err(error) => Err(error.to_string()),
     });
-    let options = Options { owner: shared.config.owner(), advertise: shared.config.advertise.clone() };
+    let options = Options {
+        owner: shared.config.owner(),
+        advertise: shared.config.advertise.clone(),
+        enrolment: shared.enrolment,
+    };
     let app = App::new((*controller).clone(), options, Arc::new(admin), check_key, shared.storage.clone());
     let _attached = shared.front.attach(app);
     scope.started(Output::none());

@@ -1,10 +1,10 @@
 //! Who decides: the dispatcher with its timers, the publisher of events, and the sessions with policies.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use grove_access::ssh::{SshClient, SshSettings};
 use grove_control::clock::SystemClock;
-use grove_control::ports::NoInspectors;
 use grove_control::{Controller, NewTaskId, Parts};
 use grove_domain::id::{InstanceId, TaskId, Uuid};
 use grove_engine::{Exit, Output, Scope, Service};
@@ -12,11 +12,16 @@ use grove_engine::{Exit, Output, Scope, Service};
 use super::{CONTROLLER, KEYS, STORE, Shared, TUNNELS};
 use crate::serve::adapters::access::{FileSecrets, PoolKeys, Supervisors, TcpTunnels};
 use crate::serve::adapters::drivers::PluginDrivers;
+use crate::serve::adapters::inspectors::PluginInspectors;
 use crate::serve::adapters::objects::{KeptArtifacts, KeptLogs};
+
+/// It fails to start when the store takes no writes: once that does, the farm is back within this.
+const AGAIN: Duration = Duration::from_secs(2);
 
 pub(super) fn service(shared: &Arc<Shared>) -> Service {
     let shared = shared.clone();
     Service::new(CONTROLLER.name(), move |scope| run(scope, shared.clone()))
+        .max_delay(AGAIN)
         .needs(&STORE)
         .needs(&KEYS)
         .needs(&TUNNELS)
@@ -33,10 +38,15 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
             clock: Arc::new(SystemClock),
         }),
     };
+    let inspectors = PluginInspectors {
+        registry: shared.registry.clone(),
+        settings: shared.loader.inspectors.clone(),
+        order: shared.config.introspection.inspectors.clone().into(),
+    };
     let controller = Controller::start(Parts {
         store: scope.get(&STORE)?,
         drivers: Arc::new(drivers),
-        inspectors: Arc::new(NoInspectors),
+        inspectors: Arc::new(inspectors),
         keys: Arc::new(PoolKeys((*scope.get(&KEYS)?).clone())),
         tunnels: Arc::new(TcpTunnels((*scope.get(&TUNNELS)?).clone())),
         policies: Arc::new(shared.policies.clone()),

@@ -15,6 +15,9 @@ use crate::serve::adapters::store::SqliteStore;
 /// Between looks at whether the store's file is still the one that was opened.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Once its cause is gone, a store that was away is back within this: everybody waits for it.
+const AGAIN: Duration = Duration::from_secs(2);
+
 /// No waiting mends it: whoever starts a controller must hear of it.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -22,7 +25,7 @@ pub(crate) struct Hopeless(OpenError);
 
 pub(super) fn service(shared: &Arc<Shared>) -> Service {
     let shared = shared.clone();
-    Service::new(STORE.name(), move |scope| run(scope, shared.clone()))
+    Service::new(STORE.name(), move |scope| run(scope, shared.clone())).max_delay(AGAIN)
 }
 
 async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
@@ -33,11 +36,17 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
     let file = file_of(&shared.config.state().map_err(Exit::failed)?);
     let opened = inode(&file);
     let _slot = shared.store.put(store.clone());
-    scope.started(Output::of(&STORE, Arc::new(SqliteStore(store))));
+    // What was damaged while nobody looked is found soon, and nobody waits for that.
+    let check = store.check();
+    tokio::task::spawn_blocking(move || check.run());
+    scope.started(Output::of(&STORE, Arc::new(SqliteStore(store.clone()))));
     loop {
         tokio::select! {
             () = scope.stop().cancelled() => return Ok(()),
             () = tokio::time::sleep(LOOK) => {}
+        }
+        if let Some(damage) = store.damage() {
+            return Err(Exit::failed(format!("{}: {damage}", file.display())));
         }
         // Written on, a file that is no longer there would take everything that is acknowledged with it.
         if inode(&file) != opened {

@@ -21,7 +21,8 @@ impl Inspector for Counts {
 
     fn unknown_device(inventory: String) -> Option<Registration> {
         let driver = inventory.strip_prefix("driver=")?.to_owned();
-        Some(Registration { capabilities: Vec::new(), driver, config: "{}".to_owned() })
+        let uuid = "0198c0de-0000-7000-8000-000000000009".to_owned();
+        Some(Registration { uuid, capabilities: Vec::new(), driver, config: "{}".to_owned() })
     }
 }
 

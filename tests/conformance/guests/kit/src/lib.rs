@@ -30,6 +30,7 @@ pub mod bindings {
             inline: "package test:guest; world test-inspector { include grove:plugin/inspector-plugin@0.1.0; }",
             world: "test:guest/test-inspector",
             generate_all,
+            additional_derives: [Clone],
             pub_export_macro: true,
             export_macro_name: "export",
         });
