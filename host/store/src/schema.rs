@@ -526,3 +526,90 @@ BEGIN
     SELECT RAISE(ABORT, 'CHECK constraint failed: rules_are_written_once');
 END;
 ";
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "these are tests")]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn list(connection: &Connection) -> BTreeMap<String, (String, Option<String>)> {
+        let sql = "SELECT name, tbl_name, sql FROM sqlite_schema";
+        let mut list = connection.prepare(sql).unwrap();
+        let rows = list.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?)))).unwrap();
+        rows.collect::<rusqlite::Result<_>>().unwrap()
+    }
+
+    #[test]
+    fn tables_that_are_made_anew_lose_no_row_and_nothing_that_hangs_on_them() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("PRAGMA foreign_keys = ON").unwrap();
+        migrate_to(&mut connection, 0, 3).unwrap();
+        // A request holds a worker, and a worker is pinned to a version: references lead both ways.
+        connection
+            .execute_batch(
+                "BEGIN;
+                INSERT INTO workers (state, since, driver, driver_config, agent, introspected, admin, health_ok, health_note,
+                    occupied_by, occupation_opened, relapses, attempts, quarantined, generation, revision, id, driver_version)
+                VALUES ('running', '', 'ssh', '{}', '{}', '{}', '{}', 1, '', 5, 0, 0, 0, 0, 1, 1, zeroblob(16), zeroblob(32));
+                INSERT INTO requests (state, since, priority, place, valid_after, valid_after_offset, deadline,
+                    deadline_offset, reserved, revision, id, created, spec)
+                VALUES ('waiting', '', 1, 1, '', 0, '', 0, zeroblob(16), 1, 5, '', '{}');
+                INSERT INTO plugins (enabled, active, since, revision, name, kind)
+                VALUES (1, zeroblob(32), '', 1, 'ssh', 'driver');
+                INSERT INTO plugin_versions VALUES ('ssh', zeroblob(32), 'driver', '1', '', 'installed', '');
+                INSERT INTO tasks (phase, steps, progress, note, revision, id, kind, worker, generation, driver, timeout, queued)
+                VALUES ('waiting', '[]', 0, '', 1, zeroblob(16), 'open', zeroblob(16), 1, 'ssh', 'PT1S', '');
+                COMMIT",
+            )
+            .unwrap();
+        let before = list(&connection);
+        migrate_to(&mut connection, 3, 4).unwrap();
+        let after = list(&connection);
+        for (name, object) in &before {
+            let made_anew = ["workers", "tasks"].contains(&name.as_str());
+            assert!(
+                after.get(name).is_some_and(|now| made_anew || now == object),
+                "{name}: {:?}",
+                after.get(name)
+            );
+        }
+        let count = |table: &str| -> u32 {
+            connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(["workers", "requests", "plugins", "tasks"].map(count), [1; 4]);
+        // The rules hold as before.
+        for (wrong, rule) in [
+            ("DELETE FROM workers", "FOREIGN KEY"),
+            ("UPDATE workers SET occupied_by = 6", "FOREIGN KEY"),
+            ("DELETE FROM plugin_versions", "pinned_version_stays"),
+            ("UPDATE workers SET task = zeroblob(16), task_kind = 'dream'", "task_kind"),
+            ("UPDATE tasks SET kind = 'dream'", "task_kind"),
+            (
+                "INSERT INTO limits VALUES (0, 1, 'farm', ''); UPDATE tasks SET phase = 'running', started = ''",
+                "limits",
+            ),
+        ] {
+            let refused = connection.execute_batch(&format!("BEGIN; {wrong}; COMMIT")).unwrap_err();
+            assert!(refused.to_string().contains(rule), "{wrong}: {refused}");
+            connection.execute_batch("ROLLBACK").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_migration_that_would_break_a_reference_leaves_the_store_as_it_was() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate_to(&mut connection, 0, 3).unwrap();
+        let broken =
+            "INSERT INTO plugin_versions VALUES ('ssh', zeroblob(32), 'driver', '1', '', 'installed', '');
+            PRAGMA foreign_keys = ON";
+        connection.execute_batch(broken).unwrap();
+        let before = list(&connection);
+        assert!(migrate_to(&mut connection, 3, 4).is_err());
+        assert_eq!(list(&connection), before);
+        let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        let checked: bool = connection.query_row("PRAGMA foreign_keys", [], |row| row.get(0)).unwrap();
+        assert_eq!((version, checked), (3, true));
+    }
+}

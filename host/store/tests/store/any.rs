@@ -6,10 +6,13 @@ use std::sync::Arc;
 use grove_domain::capability::{Capabilities, Map};
 use grove_domain::event::{Event, Subject};
 use grove_domain::group::{Owner, OwnerGroups};
-use grove_domain::id::{InstanceId, RequestId, TaskId, Uuid, WorkerId};
+use grove_domain::id::{InstanceId, IntrospectionId, RequestId, RuleId, TaskId, Uuid, WorkerId};
+use grove_domain::introspection::{self, Ending, Findings, Introspection, TokenDigest, Way};
+use grove_domain::inventory::{Number, Path, Value};
 use grove_domain::moment::{Moment, SignedDuration, Timestamp};
 use grove_domain::plugin::{Digest, Origin, Plugin, PluginKind, PluginVersion, Probation};
 use grove_domain::request::{self, Idempotency, Job, JobAccess, Priority, Request, Spec};
+use grove_domain::rule::{Action, Condition, Multiple, Rule, Source, Template, Test};
 use grove_domain::task::{
     LogLevel, LogLine, LogTail, Phase, Step, StepKind, StepOutcome, Task, TaskKind, TaskSpec, TaskStatus,
 };
@@ -102,6 +105,8 @@ pub(crate) fn event(seq: u64) -> impl Strategy<Value = Event> {
         uuid().prop_map(|id| Subject::Worker(WorkerId(id))),
         any::<u64>().prop_map(|id| Subject::Request(RequestId(id))),
         uuid().prop_map(|id| Subject::Task(TaskId(id))),
+        uuid().prop_map(|id| Subject::Introspection(IntrospectionId(id))),
+        uuid().prop_map(|id| Subject::Rule(RuleId(id))),
         text().prop_map(Subject::Plugin),
         Just(Subject::Farm),
     ];
@@ -119,22 +124,119 @@ pub(crate) fn event(seq: u64) -> impl Strategy<Value = Event> {
     )
 }
 
+/// A run of introspection, of `worker` where it has one.
+pub(crate) fn introspection(worker: WorkerId) -> impl Strategy<Value = Introspection> {
+    use introspection::State;
+    let what = (select(&State::ALL[..]), select(&Way::ALL[..]), any::<bool>(), any::<bool>());
+    let when = (instant(), instant(), instant());
+    let told = (text(), any::<bool>(), of(any::<[u8; 32]>()));
+    (uuid(), what, when, told).prop_map(move |(id, what, when, told)| {
+        let ((state, way, has_raw, has_processed), (since, started, finished), (why, switch_off, token)) =
+            (what, when, told);
+        let enrols = state == State::Enrolling;
+        Introspection {
+            id: IntrospectionId(id),
+            worker: (!enrols).then_some(worker),
+            way: if enrols { Way::Enrol } else { way },
+            state,
+            since,
+            started,
+            finished: state.is_terminal().then_some(finished),
+            error: (state == State::Error).then(|| why.clone()),
+            ending: (state == State::Aborting).then_some(Ending { reason: why, switch_off }),
+            token: token.map(TokenDigest),
+            has_raw: has_raw || has_processed,
+            has_processed,
+            revision: 1,
+        }
+    })
+}
+
+pub(crate) fn findings() -> impl Strategy<Value = Findings> {
+    (map(), map(), map()).prop_map(|(capabilities, labels, by)| Findings { capabilities, labels, by })
+}
+
+/// A rule of conditions and actions of every kind.
+pub(crate) fn rule(place: u64) -> impl Strategy<Value = Rule> {
+    let head = (uuid(), text(), of(text()), instant(), count());
+    (head, vec(condition(), 0..6), vec(action(), 0..6)).prop_map(
+        move |((id, description, scope, created, revision), conditions, actions)| Rule {
+            id: RuleId(id),
+            place,
+            description,
+            scope,
+            conditions,
+            actions,
+            created,
+            revision,
+        },
+    )
+}
+
+fn condition() -> impl Strategy<Value = Condition> {
+    let plain = prop_oneof![
+        text().prop_map(Value::Text),
+        any::<bool>().prop_map(Value::Bool),
+        any::<u64>().prop_map(|number| Value::Number(number.into())),
+        any::<i64>().prop_map(|number| Value::Number(number.into())),
+        prop::num::f64::NORMAL.prop_map(|number| Value::Number(Number::real(number).unwrap())),
+    ];
+    let texts = select(vec![("in-net", "10.0.0.0/8"), ("matches", "a+(b|c)"), ("contains", "\\d\"")]);
+    let test = prop_oneof![
+        (select(vec!["eq", "ne", "lt", "le", "gt", "ge"]), plain).prop_map(|(op, value)| (op, Some(value))),
+        texts.prop_map(|(op, text)| (op, Some(Value::Text(text.to_owned())))),
+        Just(("is-empty", None)),
+    ];
+    let path = select(vec!["", "/cpu/count", "/net/*/mac", "/a~1b/~0", "/\u{1f332}/0"]);
+    (select(&Source::ALL[..]), path, test, select(&Multiple::ALL[..]), any::<bool>()).prop_map(
+        |(source, path, (op, value), multiple, invert)| Condition {
+            source,
+            path: Path::parse(path).unwrap(),
+            test: Test::parse(op, value).unwrap(),
+            multiple,
+            invert,
+        },
+    )
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let template =
+        || select(vec!["", "4", "{data[cpu][count]} cores"]).prop_map(|text| Template::parse(text).unwrap());
+    prop_oneof![
+        text().prop_map(|message| Action::Fail { message }),
+        (text(), of(template())).prop_map(|(name, value)| Action::SetCapability { name, value }),
+        (text(), template()).prop_map(|(name, value)| Action::ExtendCapability { name, value }),
+        (text(), template()).prop_map(|(name, value)| Action::SetLabel { name, value }),
+        text().prop_map(|name| Action::AddTrait { name }),
+        text().prop_map(|name| Action::RemoveTrait { name }),
+    ]
+}
+
 pub(crate) fn task() -> impl Strategy<Value = Task> {
     let spec = (
         select(&TaskKind::ALL[..]),
         uuid().prop_map(WorkerId),
         count(),
-        of(count().prop_map(RequestId)),
+        (of(count().prop_map(RequestId)), of(uuid().prop_map(IntrospectionId))),
         (text(), of(digest()), of(text())),
         span(),
         instant(),
     )
         .prop_map(
-            |(kind, worker, generation, request, (driver, driver_version, host), timeout, queued)| TaskSpec {
+            |(
+                kind,
+                worker,
+                generation,
+                (request, introspection),
+                (driver, driver_version, host),
+                timeout,
+                queued,
+            )| TaskSpec {
                 kind,
                 worker,
                 generation,
                 request,
+                introspection,
                 driver,
                 host,
                 driver_version,

@@ -6,10 +6,12 @@ use std::sync::{Arc, mpsc};
 use grove_domain::capability::Map;
 use grove_domain::event::{Event, Subject};
 use grove_domain::group::{Owner, OwnerGroups};
-use grove_domain::id::{InstanceId, RequestId, TaskId, Uuid, WorkerId};
+use grove_domain::id::{InstanceId, IntrospectionId, RequestId, RuleId, TaskId, Uuid, WorkerId};
+use grove_domain::introspection::{Event as Moves, Introspection, Rules, Way};
 use grove_domain::moment::{Moment, SignedDuration, Timestamp};
 use grove_domain::plugin::{Digest, Origin, Plugin, PluginKind, PluginVersion};
 use grove_domain::request::{Job, JobAccess, Priority, Request, Spec, State};
+use grove_domain::rule::{Action, Condition, Multiple, Rule, Source, Template, Test};
 use grove_domain::task::{End, Report, Task, TaskKind, TaskSpec};
 use grove_domain::wants::Wants;
 use grove_domain::worker::{self, Occupation, Registration, Worker};
@@ -178,6 +180,55 @@ pub(crate) fn begun(task: &Task, instance: u128) -> Task {
     task.reported(begun).unwrap()
 }
 
+/// A run that was just begun.
+pub(crate) fn run(number: u128, worker: &Worker) -> Introspection {
+    let id = IntrospectionId(Uuid::from_u128(number));
+    Introspection::start(id, worker.id, Way::Push, None, at(0))
+}
+
+/// The run's next revisions, up to what these events lead to.
+pub(crate) fn moved(
+    run: &Introspection,
+    second: i64,
+    events: impl IntoIterator<Item = Moves>,
+) -> Vec<Introspection> {
+    let mut all = vec![run.clone()];
+    for event in events {
+        let last = all[all.len() - 1].clone();
+        all.push(last.step(event, at(second), &Rules::default()).unwrap().run);
+    }
+    all
+}
+
+/// Through all of its life: well, or not.
+pub(crate) fn lived(run: &Introspection, second: i64, well: bool) -> Vec<Introspection> {
+    let middle = [Moves::Wait, Moves::Process { enrolled: None }];
+    let last = if well { Moves::Finish } else { Moves::Error { reason: "it broke".to_owned() } };
+    moved(run, second, middle.into_iter().chain([last]))
+}
+
+pub(crate) fn rule(number: u128, place: u64) -> Rule {
+    Rule {
+        id: RuleId(Uuid::from_u128(number)),
+        place,
+        description: "what it is for".to_owned(),
+        scope: Some("lab".to_owned()),
+        conditions: vec![Condition {
+            source: Source::Data,
+            path: grove_domain::inventory::Path::parse("/cpu/count").unwrap(),
+            test: Test::parse("ge", Some(grove_domain::inventory::Value::Number(4_u64.into()))).unwrap(),
+            multiple: Multiple::Any,
+            invert: false,
+        }],
+        actions: vec![Action::SetCapability {
+            name: "cores".to_owned(),
+            value: Some(Template::parse("{data[cpu][count]}").unwrap()),
+        }],
+        created: at(0),
+        revision: 1,
+    }
+}
+
 /// A version whose digest is this byte, over and over.
 pub(crate) fn version(name: &str, byte: u8) -> PluginVersion {
     PluginVersion {
@@ -233,6 +284,14 @@ pub(crate) fn put_plugin(plugin: &Plugin) -> Change {
 
 pub(crate) fn put_version(version: &PluginVersion) -> Change {
     Change::PutPluginVersion(Arc::new(version.clone()))
+}
+
+pub(crate) fn put_run(run: &Introspection) -> Change {
+    Change::PutIntrospection(Arc::new(run.clone()))
+}
+
+pub(crate) fn put_rule(rule: &Rule) -> Change {
+    Change::PutRule(Arc::new(rule.clone()))
 }
 
 pub(crate) fn put_task(task: &Task) -> Change {

@@ -13,6 +13,7 @@ mod farm;
 mod commits;
 mod constraints;
 mod crash;
+mod introspections;
 mod limits;
 mod opening;
 mod plugins;

@@ -1,11 +1,16 @@
 //! What is put in comes out, to the last nanosecond.
 
+use std::sync::Arc;
+
 use grove_domain::id::{Uuid, WorkerId};
-use grove_store::{Batch, EventQuery};
+use grove_domain::introspection::Kind;
+use grove_store::{Batch, Change, EventQuery};
 use proptest::prelude::*;
 
 use crate::any;
-use crate::farm::{self, commit, held, put_plugin, put_request, put_task, put_version, put_worker};
+use crate::farm::{
+    self, commit, held, put_plugin, put_request, put_rule, put_run, put_task, put_version, put_worker,
+};
 
 /// The worker that requests hold.
 const HOLDER: u128 = 7;
@@ -25,6 +30,10 @@ proptest! {
         request in request(),
         mut later in request(),
         (plugin, versions) in any::plugin(),
+        run in any::introspection(WorkerId(Uuid::from_u128(HOLDER))),
+        findings in any::findings(),
+        inventory in any::text(),
+        rules in (any::rule(1), any::rule(2)),
     ) {
         let (folder, store) = farm::new();
         let epoch = store.load().unwrap().epoch;
@@ -38,6 +47,9 @@ proptest! {
             put_plugin(&plugin),
         ];
         changes.extend(versions.iter().map(put_version));
+        changes.extend([put_run(&run), Change::PutFindings(run.id, Arc::new(findings.clone()))]);
+        changes.push(Change::PutInventory(run.id, Kind::Raw, inventory.as_str().into()));
+        changes.extend([put_rule(&rules.1), put_rule(&rules.0)]);
         commit(&store, Batch { epoch, changes, events: vec![event.clone()] }).unwrap();
         let loaded = store.load().unwrap();
         prop_assert_eq!(&loaded.requests, &vec![request.clone()]);
@@ -55,6 +67,12 @@ proptest! {
         prop_assert_eq!(loaded.requests, vec![later.clone()]);
         prop_assert_eq!(loaded.plugins, vec![plugin]);
         prop_assert_eq!(loaded.plugin_versions, versions);
+        prop_assert_eq!(loaded.introspections, vec![run.clone()]);
+        prop_assert_eq!(loaded.rules, vec![rules.0, rules.1]);
+        prop_assert_eq!(store.findings(run.id).unwrap(), Some(findings));
+        prop_assert_eq!(store.inventory(run.id, Kind::Raw).unwrap(), Some(inventory));
+        prop_assert_eq!(store.inventory(run.id, Kind::Processed).unwrap(), None);
+        prop_assert_eq!(store.introspection(run.id).unwrap(), Some(run));
         prop_assert_eq!(loaded.last_request, 1);
         prop_assert_eq!(loaded.last_place, later.place);
         prop_assert_eq!(loaded.live_tasks.contains(&task), !task.status.phase.is_terminal());

@@ -9,9 +9,11 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use grove_domain::capability::Map;
 use grove_domain::event::Subject;
-use grove_domain::id::{InstanceId, TaskId, Uuid};
+use grove_domain::id::{InstanceId, IntrospectionId, TaskId, Uuid};
 use grove_domain::instance::Instance;
+use grove_domain::introspection::{self, Findings, Introspection, Kind};
 use grove_domain::limit::{Limit, Scope};
 use grove_domain::mode::{FarmMode, Mode};
 use grove_domain::plugin::Digest;
@@ -103,6 +105,8 @@ fn quiet(store: &Store) {
     let worker = farm::worker(1);
     let done = ended(&opened(&reserved(&request(1), &worker), &worker), State::Done);
     let old = task(1, TaskKind::Prepare, &worker, None);
+    let run = farm::lived(&farm::run(1, &worker), 3, true);
+    let findings = Findings { capabilities: Map::from([("cpus".into(), "4".into())]), ..Findings::default() };
     let changes = [
         put_worker(&worker),
         put_worker(&pinned),
@@ -120,11 +124,16 @@ fn quiet(store: &Store) {
         put_version(&version("simulated", 2)),
         limit(Scope::Farm, Some(8), 1),
         limit(Scope::Driver("simulated".to_owned()), None, 1),
+        Change::PutInventory(run[0].id, Kind::Raw, "{\"cpus\": \"4\u{1f332}\"}".into()),
+        Change::PutInventory(run[0].id, Kind::Processed, "{}".into()),
+        Change::PutFindings(run[0].id, Arc::new(findings)),
+        farm::put_rule(&farm::rule(1, 1)),
     ];
+    let changes = changes.into_iter().chain(run.iter().map(farm::put_run)).collect();
     let mut second = event(2, Subject::Farm);
     second.note = Some("{\"a\": [1, 2]}".to_owned());
     let events = vec![event(1, Subject::Farm), second];
-    commit(store, Batch { epoch, changes: changes.into(), events }).unwrap();
+    commit(store, Batch { epoch, changes, events }).unwrap();
 }
 
 fn limit(scope: Scope, value: Option<u32>, revision: u64) -> Change {
@@ -170,6 +179,8 @@ fn busy(store: &Store) {
         // What runs goes on under a limit that is set later.
         limit(Scope::Farm, Some(0), 2),
         put_task(&task(13, TaskKind::Recheck, &failed, None)),
+        farm::put_run(&farm::run(20, &farm::worker(2))),
+        farm::put_run(&Introspection::enrol(IntrospectionId(Uuid::from_u128(21)), at(0))),
     ];
     commit(store, batch(loaded.epoch, changes)).unwrap();
 }
@@ -192,6 +203,11 @@ fn a_quiet_farm_comes_back_to_the_last_byte() {
     assert_eq!((before.workers, before.requests), (after.workers, after.requests));
     assert_eq!((before.plugins, before.plugin_versions), (after.plugins, after.plugin_versions));
     assert_eq!((before.limits.len(), &before.limits), (2, &after.limits));
+    assert_eq!((before.introspections.len(), &before.introspections), (1, &after.introspections));
+    assert_eq!((before.rules.len(), &before.rules), (1, &after.rules));
+    let run = before.introspections[0].id;
+    assert_eq!(store.findings(run).unwrap().unwrap(), other.findings(run).unwrap().unwrap());
+    assert_eq!(store.inventory(run, Kind::Raw).unwrap(), other.inventory(run, Kind::Raw).unwrap());
     assert_eq!((before.last_request, before.last_event + 1), (after.last_request, after.last_event));
     let events = other.events(&EventQuery { after: 2, limit: 9, ..EventQuery::default() }).unwrap();
     let [imported] = &events[..] else { panic!("{events:?}") };
@@ -228,7 +244,7 @@ fn what_was_going_on_is_ended() {
     let (folder, other) = farm::new();
     let staged = stage(folder.path(), &export(&store, &shelf())).unwrap();
     let settled = staged.settled();
-    assert_eq!((settled.tasks, settled.requests, settled.workers), (2, 2, 4));
+    assert_eq!((settled.tasks, settled.requests, settled.workers, settled.introspections), (2, 2, 4, 2));
     other.replace(&staged, "user:ann", at(500)).unwrap();
     drop(staged);
 
@@ -252,6 +268,14 @@ fn what_was_going_on_is_ended() {
     let why = "imported: its task recheck was cut off; before that: the fan is loud";
     assert_eq!(worker(13), (worker::State::Failed, why));
     assert_eq!(worker(1).0, worker::State::Idle, "what was at rest stays as it was");
+
+    for run in [20, 21] {
+        let run = other.introspection(IntrospectionId(Uuid::from_u128(run))).unwrap().unwrap();
+        assert_eq!((run.finished, run.error.as_deref()), (Some(at(500)), Some("imported")));
+    }
+    let kept = other.introspection(IntrospectionId(Uuid::from_u128(1))).unwrap().unwrap();
+    assert_eq!(kept.state, introspection::State::Finished, "what had ended stays as it was");
+    assert_eq!(other.inventory(kept.id, Kind::Processed).unwrap().as_deref(), Some("{}"));
 
     // Once more, and nothing is left to end.
     let file = export(&other, &shelf());
