@@ -5,7 +5,8 @@
 //! The folder decides what the disk costs: take one on the disk that matters. A farm of 10k workers, 100k requests and 1M
 //! events (or as many as are said) is made; about a thousand batches a second are committed to it meanwhile. Peak memory
 //! is what the process took at most during the step beyond what it had before it; the twins are SQLite's own
-//! `VACUUM INTO`, and a copy of the file. The ratio is ours / twin.
+//! `VACUUM INTO`, and a copy of the file. The ratio is ours / twin. It is imported into an empty store, then into one that
+//! was made with the first schema.
 
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run should say why and stop")]
@@ -50,7 +51,7 @@ fn main() {
         "{WORKERS} workers, {REQUESTS} requests, {events} events: a database of {} MB",
         size / 1_000_000
     );
-    println!("{:<22} {:>8} {:>11} {:>9} {:>9} {:>9}", "", "s", "rows/s", "peak MB", "writes/s", "slowest ms");
+    println!("{:<24} {:>8} {:>11} {:>9} {:>9} {:>9}", "", "s", "rows/s", "peak MB", "writes/s", "slowest ms");
 
     let file = folder.path().join("farm.jsonl");
     let (next, stop) = (AtomicU64::new(events + 1), AtomicBool::new(false));
@@ -95,6 +96,18 @@ fn main() {
         store.replace(&staged, "bench", now(3)).unwrap();
         staged.contents().rows.values().sum()
     });
+    drop((staged, store));
+    let old = folder.path().join("old");
+    std::fs::create_dir(&old).unwrap();
+    let first = rusqlite::Connection::open(old.join(grove_store::DATABASE)).unwrap();
+    first.execute_batch(include_str!("../tests/store/schema_1.sql")).unwrap();
+    drop(first);
+    let store = Store::open(&old, Settings::default()).unwrap();
+    step("  into the first schema", &idle, || {
+        let staged = Staged::read(&old, &mut File::open(&file).unwrap(), true, now(2)).unwrap();
+        store.replace(&staged, "bench", now(3)).unwrap();
+        staged.contents().rows.values().sum()
+    });
     let copied = step("copy of the database", &idle, || {
         let copy = folder.path().join("plain.db");
         std::fs::copy(live.join(grove_store::DATABASE), &copy).unwrap();
@@ -125,7 +138,7 @@ fn step(name: &str, written: &Written, work: impl FnOnce() -> u64) -> f64 {
     let peak = memory("VmHWM").saturating_sub(before);
     let commits = written.commits.load(Ordering::Relaxed);
     println!(
-        "{name:<22} {took:>8.2} {:>11.0} {:>9.1} {:>9.0} {:>9.1}",
+        "{name:<24} {took:>8.2} {:>11.0} {:>9.1} {:>9.0} {:>9.1}",
         f64::from(u32::try_from(rows).unwrap()) / took,
         f64::from(u32::try_from(peak).unwrap()) / 1024.0,
         f64::from(u32::try_from(commits).unwrap()) / took,

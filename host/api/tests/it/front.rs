@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use futures_util::StreamExt;
 use grove_api::{App, Front, Limits, Options};
-use grove_wire::service::{Service, ServiceState};
+use grove_wire::service::{Service, ServiceInput, ServiceState};
 use http::Request;
 use serde_json::json;
 use tower::ServiceExt;
@@ -15,8 +15,12 @@ use crate::kit::{Kit, check_key, service, uuid};
 
 /// The controller waits for a store that does not open.
 fn broken_store() -> Vec<Service> {
-    let controller =
-        Service { waits_for: vec!["store".to_owned()], ..service("controller", ServiceState::Waiting) };
+    let input = ServiceInput { name: "store".to_owned(), state: Some(ServiceState::Waiting) };
+    let controller = Service {
+        inputs: vec![input],
+        waits_for: vec!["store".to_owned()],
+        ..service("controller", ServiceState::Waiting)
+    };
     let store = Service {
         last_error: Some("disk I/O error".to_owned()),
         next_start: Some("2026-01-01T00:00:03Z".parse().unwrap()),

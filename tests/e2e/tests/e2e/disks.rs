@@ -1,12 +1,17 @@
 //! Disks that are full, read-only or damaged, and a store of a newer version: everybody is told what to do, nothing that was
 //! acknowledged is lost, and once the cause is gone the farm is back by itself.
 
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use grove_tests_kit::client::wire::request::RequestState;
 use grove_tests_kit::farm::{Farm, uuid, wish};
-use grove_tests_kit::{Grove, Setup, wait};
+use grove_tests_kit::{Grove, Process, Setup, wait};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -18,8 +23,8 @@ use crate::ledger;
 const MIB: u32 = 96;
 /// How long users and boards write before and after something happens.
 const WHILE: Duration = Duration::from_secs(2);
-/// Of a page of SQLite.
-const PAGE: usize = 4096;
+/// Bytes of a page of SQLite.
+const PAGE: u64 = 4096;
 
 fn on_a_disk() -> Setup {
     Setup { disk: Some(MIB), ..Setup::config("[checks]\nrecheck_first = \"1s\"\nrelapses = 1000000\n") }
@@ -112,7 +117,7 @@ async fn a_disk_that_takes_no_writes() {
 }
 
 /// A farm with a history of some size, and a backup of it.
-async fn with_history() -> (Grove, u64, std::path::PathBuf) {
+async fn with_history() -> (Grove, u64, PathBuf) {
     let mut grove = Grove::start(Setup::default());
     let farm = grove.farm();
     farm.simulated(2, json!({}), &[("board", "rpi4")]).await;
@@ -132,16 +137,15 @@ const DAMAGED: [&str; 2] = ["the store is damaged", "put the last backup in its 
 /// Overwrites the pages of the store's file in the middle.
 fn damage(grove: &Grove) {
     let file = grove.state().join("grove.db");
-    let mut bytes = std::fs::read(&file).unwrap();
-    let pages = bytes.len() / PAGE;
+    let pages = std::fs::metadata(&file).unwrap().len() / PAGE;
     assert!(pages > 30, "there is too little to damage: {pages} pages");
-    bytes[pages / 4 * PAGE..pages / 4 * 3 * PAGE].fill(0x55);
-    use std::os::unix::fs::FileExt;
-    std::fs::OpenOptions::new().write(true).open(&file).unwrap().write_all_at(&bytes, 0).unwrap();
+    let nonsense = vec![0x55; usize::try_from(pages / 2 * PAGE).unwrap()];
+    let file = OpenOptions::new().write(true).open(&file).unwrap();
+    file.write_all_at(&nonsense, pages / 4 * PAGE).unwrap();
 }
 
 /// Puts the backup in the place of the store, and what is there then.
-async fn restore(grove: &Grove, running: u64, backup: &std::path::Path) {
+async fn restore(grove: &Grove, running: u64, backup: &Path) {
     for file in ["grove.db-wal", "grove.db-shm"] {
         let _ = std::fs::remove_file(grove.state().join(file));
     }
@@ -202,11 +206,9 @@ async fn a_store_of_a_newer_version() {
     };
     version(&|number| number + 1000);
     let before = std::fs::read(grove.state().join("grove.db")).unwrap();
-    let mut process = grove_tests_kit::Process::start(
-        grove.serve_command().stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()),
-    );
+    let mut process = Process::start(grove.serve_command().stdout(Stdio::null()).stderr(Stdio::piped()));
     let mut said = String::new();
-    std::io::Read::read_to_string(&mut process.stderr.take().unwrap(), &mut said).unwrap();
+    process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert_eq!(process.wait().code(), Some(1), "{said}");
     assert!(
         said.contains("has schema") && said.contains("run the version that wrote it, or a newer one"),
