@@ -92,7 +92,7 @@ fn main() {
     });
     let staged = staged.unwrap();
     let replaced = step("import: replace", &idle, || {
-        store.replace(&staged, "bench", now(3)).unwrap();
+        store.replace(&staged, "bench", now(3), |_| true).unwrap().unwrap();
         staged.contents().rows.values().sum()
     });
     let copied = step("copy of the database", &idle, || {
