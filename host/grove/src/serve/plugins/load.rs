@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use grove_control::Controller;
 use grove_domain::plugin::{Origin, PluginKind, PluginVersion};
 use grove_runtime::{CallLimits, Effective, Grants, Kind, Manifest, Plugin, Runtime};
@@ -80,7 +81,7 @@ impl Loader {
         &self,
         runtime: &Runtime,
         manifest: Manifest,
-        component: Vec<u8>,
+        component: impl Into<Bytes>,
         origin: Origin,
     ) -> Result<Plugin, String> {
         let grants = self.grants(&manifest, origin);
