@@ -8,7 +8,7 @@ use http::{Method, StatusCode, Uri};
 
 use crate::front::Front;
 use crate::metrics::render;
-use crate::services::missing;
+use crate::services::Missing;
 use crate::v2::input::Named;
 use crate::v2::refuse::Refuse;
 
@@ -19,10 +19,10 @@ pub(crate) async fn healthz() -> Response {
     (TEXT, "ok\n").into_response()
 }
 
-/// Ready: a controller is served, it takes changes, and every service is started. Else a line for each thing that is
-/// missing.
+/// Ready: a controller is served, it takes changes, and every service that this needs is started. Else a line for each
+/// thing that is missing. What else is missing, like a driver, is told in either case.
 pub(crate) async fn readyz(State(front): State<Front>) -> Response {
-    let mut lines = missing(&front.services.report());
+    let Missing { essential: mut lines, other } = Missing::of(&front.services.report());
     match front.app() {
         Some(app) => lines.extend(app.controller.trouble()),
         None if lines.is_empty() => lines.push(front.why_not()),
@@ -31,10 +31,12 @@ pub(crate) async fn readyz(State(front): State<Front>) -> Response {
     if front.stopping.has_fired() {
         lines.insert(0, "the server is shutting down".to_owned());
     }
-    if lines.is_empty() {
-        return (TEXT, "ready\n").into_response();
+    let status = if lines.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    if status == StatusCode::OK {
+        lines.push("ready".to_owned());
     }
-    (StatusCode::SERVICE_UNAVAILABLE, TEXT, lines.join("\n") + "\n").into_response()
+    lines.extend(other.into_iter().map(|line| format!("degraded: {line}")));
+    (status, TEXT, lines.join("\n") + "\n").into_response()
 }
 
 pub(crate) async fn metrics(State(front): State<Front>) -> Response {

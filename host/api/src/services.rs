@@ -1,5 +1,7 @@
 //! The controller's services, as they are told to those who ask what is missing.
 
+use std::collections::BTreeSet;
+
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grove_wire::service::{Service, ServiceState};
@@ -21,9 +23,40 @@ pub trait Services: Send + Sync + 'static {
 /// Services named in a refusal; the others are counted.
 const NAMED: usize = 3;
 
+/// Those without which no user is served, and with them whatever they need. A policy is one of them: users of a farm that
+/// has one were promised its choices, so nobody is sent to a start that does not have it yet.
+const ESSENTIAL: [&str; 6] = ["api", "controller", "http", "policy", "runtime", "store"];
+
 /// A line for each service that is not started: what it is doing, and why.
-pub(crate) fn missing(services: &[Service]) -> Vec<String> {
-    services.iter().filter(is_missing).map(|service| line(service, services)).collect()
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Missing {
+    /// Without these no user is served.
+    pub(crate) essential: Vec<String>,
+    /// Without these some are served less: a driver, a look into a folder.
+    pub(crate) other: Vec<String>,
+}
+
+impl Missing {
+    pub(crate) fn of(services: &[Service]) -> Self {
+        let mut essential: BTreeSet<&str> = BTreeSet::new();
+        let mut needed = ESSENTIAL.to_vec();
+        while let Some(name) = needed.pop() {
+            if essential.insert(name)
+                && let Some(service) = services.iter().find(|service| service.name == name)
+            {
+                needed.extend(service.inputs.iter().map(|input| input.name.as_str()));
+            }
+        }
+        let mut missing = Self::default();
+        for service in services.iter().filter(is_missing) {
+            let lines = match essential.contains(service.name.as_str()) {
+                true => &mut missing.essential,
+                false => &mut missing.other,
+            };
+            lines.push(line(service, services));
+        }
+        missing
+    }
 }
 
 /// Why the farm is not served: the services at the root of it, each as what waits for it. One that nothing needs keeps
@@ -46,7 +79,7 @@ pub(crate) fn causes(services: &[Service]) -> String {
     }
     if lines.is_empty() {
         // They wait for what there is none of, or in a circle.
-        lines = missing(services);
+        lines = services.iter().filter(is_missing).map(|service| line(service, services)).collect();
     }
     if lines.is_empty() {
         return "its controller is not there yet".to_owned();
@@ -103,6 +136,10 @@ mod tests {
 
     use super::*;
 
+    fn needs(inputs: &[&str]) -> Vec<ServiceInput> {
+        inputs.iter().map(|&name| ServiceInput { name: name.to_owned(), state: None }).collect()
+    }
+
     fn service(name: &str, state: ServiceState, waits_for: &[&str], error: Option<&str>) -> Service {
         let input = |&name: &&str| ServiceInput { name: name.to_owned(), state: Some(Waiting) };
         Service {
@@ -142,13 +179,36 @@ mod tests {
         assert!(causes(&services).contains("controller waits for store: disk I/O error"));
         services[1] = service("controller", Waiting, &["store"], Some("input store is not running"));
         services[5].next_start = Some("2026-01-01T00:00:02.5Z".parse().unwrap());
-        insta::assert_snapshot!(missing(&services).join("\n"), @r"
+        insta::assert_snapshot!(Missing::of(&services).essential.join("\n"), @r"
         api waits for controller, plugins
         controller waits for store: disk I/O error
         plugins waits for controller, runtime
         runtime is starting
         store starts again at 2026-01-01T00:00:02Z: disk I/O error
         ");
+    }
+
+    #[test]
+    fn what_the_essential_ones_need_is_essential() {
+        let services = [
+            Service { inputs: needs(&["controller"]), ..service("api", Started, &[], None) },
+            Service { inputs: needs(&["keys"]), ..service("controller", Started, &[], None) },
+            service("keys", Starting, &[], None),
+            service("objects", Starting, &[], None),
+            service("plugin/relay@0123456789ab", Stopped, &[], Some("it traps")),
+            service("plugin/spread@0123456789ab", Stopped, &[], Some("it traps")),
+            Service {
+                inputs: needs(&["plugin/spread@0123456789ab"]),
+                ..service("policy", Started, &[], None)
+            },
+        ];
+        let missing = Missing::of(&services);
+        assert_eq!(
+            missing.essential,
+            ["keys is starting", "plugin/spread@0123456789ab is stopped: it traps"]
+        );
+        let other = ["objects is starting", "plugin/relay@0123456789ab is stopped: it traps"];
+        assert_eq!(missing.other, other);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub type Write = Box<dyn FnOnce(&mut dyn io::Write) -> Result<(), String> + Send
 
 /// A farm that can be moved.
 pub trait Transfer: Send + Sync + 'static {
-    /// Whether the farm may be replaced now: the one place that decides it.
+    /// Whether the farm may be replaced now, before anything is sent: it is decided when it is replaced.
     ///
     /// # Errors
     /// It may not.

@@ -73,7 +73,7 @@ impl Client {
         self.transport.call(Method::GET, &["healthz"]).done().await
     }
 
-    /// Whether the farm is served whole, and takes changes; else the problem says why not.
+    /// Whether users are served, and changes taken; else the error says why not.
     pub async fn ready(&self) -> Result<(), Error> {
         self.transport.call(Method::GET, &["readyz"]).done().await
     }

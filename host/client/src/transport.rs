@@ -218,6 +218,10 @@ async fn accepted(transport: &Transport, response: Response) -> Result<Response,
             Err(error) => Err(transport.protocol(format!("status {status} with a broken problem: {error}"))),
         };
     }
+    // Readiness, or whoever stands before a farm that is away.
+    if matches!(status.as_u16(), 502..=504) {
+        return Err(Error::new(Code::Unavailable, unexpected(status, &bytes)));
+    }
     Err(transport.protocol(unexpected(status, &bytes)))
 }
 

@@ -160,6 +160,22 @@ async fn what_is_no_farm_is_told_apart() {
 }
 
 #[tokio::test]
+async fn a_gateway_without_its_farm_is_waited_for() {
+    let farm = Farm::new();
+    farm.on_text("GET /api/v2/requests/1", 502, "text/html", "<h1>Bad gateway</h1>").on_text(
+        "GET /readyz",
+        503,
+        "text/plain",
+        "controller waits for store: disk I/O error\n",
+    );
+    let away = client(&farm).request(1).await.unwrap_err();
+    assert!(away.is_unavailable() && away.is_transient(), "{away:?}");
+    let missing = client(&farm).ready().await.unwrap_err();
+    assert_eq!((missing.is_unavailable(), missing.code()), (true, "unavailable"));
+    assert!(missing.message().ends_with("controller waits for store: disk I/O error"), "{missing}");
+}
+
+#[tokio::test]
 async fn an_absent_farm_is_told_with_what_to_do() {
     // Nobody listens at port 1.
     let url = "http://127.0.0.1:1";

@@ -35,6 +35,22 @@ fn export_writes_a_private_file_and_none_over_another() {
 }
 
 #[test]
+fn an_export_that_lacks_a_component_says_so() {
+    let missing = json!({"plugin": "relay", "version": "1.2.0", "digest": "0123456789ab".repeat(5) + "0123"});
+    let last = json!({"end": true, "rows": {}, "components": 0, "missing": [missing], "sha256": "x"});
+    for (quiet, file) in [(false, "farm.jsonl"), (true, "-")] {
+        let (farm, home) = (exporting(&format!("{last}\n")), Home::new());
+        let file = if file == "-" { file.to_owned() } else { home.path(file).display().to_string() };
+        let args =
+            if quiet { vec!["farm", "export", &file, "--quiet"] } else { vec!["farm", "export", &file] };
+        let told = home.plain(&told(&farm, &home.command(&farm, &args).output().unwrap()));
+        let words =
+            "warning: the component of relay 1.2.0 (0123456789ab) is not in the export: the farm has lost it";
+        assert!(told.contains(words) && told.contains("`grove plugin remove relay 0123456789ab`"), "{told}");
+    }
+}
+
+#[test]
 fn an_export_without_an_end_is_thrown_away() {
     let (farm, home) = (exporting("{\"grove_export\":1}\n"), Home::new());
     let file = home.path("farm.jsonl");

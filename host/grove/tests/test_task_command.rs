@@ -12,7 +12,7 @@ fn help_says() {
     Commands:
       list    Show tasks, newest first
       show    Show one task, step by step
-      log     Show what a task said
+      logs    Show what a task said
       cancel  Stop a task; to its worker that is a failure
 
     Options:
@@ -188,16 +188,17 @@ fn line(n: u64, kind: &str, level: &str, text: &str) -> serde_json::Value {
 }
 
 #[test]
-fn log() {
+fn logs() {
     let farm = Farm::new();
     let lines = [line(1, "step", "info", "prepare"), line(2, "log", "warn", "it is warm")];
     let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
     let path = format!("GET /api/v2/tasks/{TASK}/log");
     farm.on_text(&path, 200, "application/x-ndjson", &body).on_text(&path, 200, "application/x-ndjson", "");
-    assert_snapshot!(grove(&farm, &["task", "log", TASK]), @"
+    assert_snapshot!(grove(&farm, &["task", "logs", TASK]), @"
     2026-01-31T12:00:00.123Z  step      prepare
     2026-01-31T12:00:00.123Z  warn      it is warm
     ");
+    // Its name of before.
     assert_snapshot!(grove(&farm, &["task", "log", TASK, "--after", "2"]), @"
     --- stderr
     nothing was said
@@ -216,7 +217,7 @@ fn a_log_is_followed_through_lost_connections_until_the_task_ends() {
     let rest = format!("{first}{}event: end\ndata:\n\n", frame(line(2, "end", "info", "done")));
     let path = format!("GET /api/v2/tasks/{TASK}/log");
     farm.on_text(&path, 200, "text/event-stream", &first).on_text(&path, 200, "text/event-stream", &rest);
-    assert_snapshot!(grove(&farm, &["task", "log", "-f", TASK, "-o", "json"]), @r#"
+    assert_snapshot!(grove(&farm, &["task", "logs", "-f", TASK, "-o", "json"]), @r#"
     {"n":1,"at":"2026-01-31T12:00:00.123Z","kind":"step","level":"info","text":"prepare"}
     {"n":2,"at":"2026-01-31T12:00:00.123Z","kind":"end","level":"info","text":"done"}
     "#);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use wasmtime::component::{Component, Linker};
@@ -127,10 +128,10 @@ impl Runtime {
     pub async fn load(
         &self,
         manifest: Manifest,
-        component: Vec<u8>,
+        component: impl Into<Bytes>,
         grants: &Grants,
     ) -> Result<Plugin, LoadError> {
-        let plugin = manifest.name.clone();
+        let (plugin, component) = (manifest.name.clone(), component.into());
         let mut effective = Effective::of(&manifest, grants);
         if manifest.kind != Kind::Policy && effective.memory > POOL_MEMORY {
             tracing::warn!(

@@ -93,7 +93,7 @@ fn main() {
     });
     let staged = staged.unwrap();
     let replaced = step("import: replace", &idle, || {
-        store.replace(&staged, "bench", now(3)).unwrap();
+        store.replace(&staged, "bench", now(3), |_| true).unwrap().unwrap();
         staged.contents().rows.values().sum()
     });
     drop((staged, store));
@@ -105,7 +105,7 @@ fn main() {
     let store = Store::open(&old, Settings::default()).unwrap();
     step("  into the first schema", &idle, || {
         let staged = Staged::read(&old, &mut File::open(&file).unwrap(), true, now(2)).unwrap();
-        store.replace(&staged, "bench", now(3)).unwrap();
+        store.replace(&staged, "bench", now(3), |_| true).unwrap().unwrap();
         staged.contents().rows.values().sum()
     });
     let copied = step("copy of the database", &idle, || {

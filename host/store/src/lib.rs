@@ -37,8 +37,8 @@ pub use reader::MAX_PAGE;
 
 mod transfer;
 pub use transfer::{
-    About, Components, Contents, Export, ExportError, Header, ImportError, MAX_LINE, Replaced, Settled,
-    Staged, TableChange,
+    About, Components, Contents, Export, ExportError, Header, ImportError, MAX_LINE, MissingComponent,
+    Replaced, Settled, Staged, TableChange,
 };
 
 mod open;

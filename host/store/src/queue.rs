@@ -24,7 +24,7 @@ pub(crate) enum Work {
     Commit(Batch, Done),
     Load(Option<Instance>, Box<dyn FnOnce(Result<Loaded, StoreError>) + Send>),
     Prune(Retention, Box<dyn FnOnce(Result<Pruned, StoreError>) + Send>),
-    Replace(Replacement, Box<dyn FnOnce(Result<Replaced, StoreError>) + Send>),
+    Replace(Replacement, Box<dyn FnOnce(Result<Option<Replaced>, StoreError>) + Send>),
 }
 
 impl Work {

@@ -11,6 +11,7 @@ use grove_domain::history::{EventQuery, IntrospectionQuery, TaskQuery};
 use grove_domain::id::{IntrospectionId, TaskId};
 use grove_domain::instance::Instance;
 use grove_domain::introspection::{Findings, Introspection, Kind};
+use grove_domain::mode::FarmMode;
 use grove_domain::moment::Timestamp;
 use grove_domain::task::Task;
 use tokio::sync::oneshot;
@@ -201,12 +202,19 @@ impl Store {
     }
 
     /// Puts `staged` in the place of everything that is stored, in one transaction, after every batch that waits. Batches
-    /// that were decided before are refused from then on: [`Self::load`] begins the next epoch.
+    /// that were decided before are refused from then on: [`Self::load`] begins the next epoch. None = `may`, which is asked
+    /// in that transaction and must not block, said no.
     ///
     /// # Errors
     /// The store cannot be written; it is as it was then.
-    pub fn replace(&self, staged: &Staged, actor: &str, now: Timestamp) -> Result<Replaced, StoreError> {
-        self.ask(|done| Work::Replace(Replacement::new(staged, actor, now), done))
+    pub fn replace(
+        &self,
+        staged: &Staged,
+        actor: &str,
+        now: Timestamp,
+        may: impl Fn(&FarmMode) -> bool + Send + 'static,
+    ) -> Result<Option<Replaced>, StoreError> {
+        self.ask(|done| Work::Replace(Replacement::new(staged, actor, now, may), done))
     }
 
     /// Has the writer do something, and waits for its answer.

@@ -4,7 +4,7 @@
 //! header      {"grove_export":1,"schema":3,"created":"…","version":"…","epoch":7}
 //! rows        {"table":"workers","row":{"id":"0190…","state":"idle",…}}
 //! components  {"component":"<sha256>","piece":0,"last":true,"data":"<base64>"}
-//! trailer     {"end":true,"rows":{"workers":3,…},"components":1,"sha256":"<of everything before this line>"}
+//! trailer     {"end":true,"rows":{"workers":3,…},"components":1,"missing":[],"sha256":"<of everything before this line>"}
 //! ```
 //!
 //! Tables and columns are those of the schema, looked up and never named: what a migration adds is exported. Tables come
@@ -93,6 +93,20 @@ pub struct Contents {
     pub rows: BTreeMap<String, u64>,
     /// Components.
     pub components: u64,
+    /// Versions of plugins whose components it lacks, because the farm had lost them.
+    pub missing: Vec<MissingComponent>,
+}
+
+/// A version of a plugin without its component.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MissingComponent {
+    /// The plugin.
+    pub plugin: String,
+    /// Its version, for people.
+    pub version: String,
+    /// SHA-256 of what is missing, in hexadecimal.
+    pub digest: String,
 }
 
 /// Who makes an export, and when.

@@ -17,12 +17,26 @@ pub struct FarmImport {
     pub schema: u32,
     /// Components of plugins in it.
     pub components: u64,
+    /// Versions of plugins whose components it lacks, because the farm that it was made of had lost them.
+    #[serde(default)]
+    pub missing: Vec<MissingComponent>,
     /// Rows by table, as they are after the import.
     pub tables: BTreeMap<String, TableImport>,
     /// What was going on in the export, and was ended.
     pub ended: Ended,
     /// The event that says so; null = nothing was changed.
     pub event: Option<u64>,
+}
+
+/// A version of a plugin without its component; also in the last line of an export.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MissingComponent {
+    /// The plugin.
+    pub plugin: String,
+    /// Its version, for people.
+    pub version: String,
+    /// SHA-256 of what is missing, in hexadecimal.
+    pub digest: String,
 }
 
 /// Rows of one table.

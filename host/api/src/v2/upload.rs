@@ -54,7 +54,8 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, patience: Duration) ->
     let seeking = Arc::new(AtomicBool::new(true));
     let body = Paced::new(body, patience, seeking.clone());
     let mut form = Multipart::with_constraints(body, boundary, bounds);
-    let mut parts = Parts::default();
+    let room = announced.map_or(0, |length| usize::try_from(length).unwrap_or(0).min(limits::COMPONENT));
+    let mut parts = Parts { room, ..Parts::default() };
     let mut wrong = None;
     while let Some(mut part) = form.next_field().await.map_err(broken)? {
         seeking.store(false, Ordering::Relaxed);
@@ -74,6 +75,8 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, patience: Duration) ->
 
 #[derive(Default)]
 struct Parts {
+    /// Bytes that the component has at most, as far as they were announced: it is held once, and never moved to grow.
+    room: usize,
     manifest: Option<Vec<u8>>,
     component: Option<Vec<u8>>,
     activate: Option<Vec<u8>>,
@@ -97,7 +100,8 @@ impl Parts {
         if place.is_some() {
             return Ok(Err(invalid(&name, "it is given twice")));
         }
-        let bytes = place.insert(Vec::new());
+        let room = if name == "component" { self.room } else { 0 };
+        let bytes = place.insert(Vec::with_capacity(room));
         while let Some(chunk) = part.chunk().await.map_err(broken)? {
             let length = bytes.len() + chunk.len();
             if length > most {

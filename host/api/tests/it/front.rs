@@ -86,7 +86,7 @@ async fn without_a_farm_it_says_what_is_missing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_farm_that_is_served_is_ready_when_every_service_is_started() {
+async fn a_farm_that_is_served_is_ready_also_without_a_driver() {
     let kit = Kit::new().await;
     *kit.services.0.lock() = vec![service("controller", ServiceState::Started)];
     assert_eq!(kit.get("/readyz").await.text(), "ready\n");
@@ -96,14 +96,21 @@ async fn a_farm_that_is_served_is_ready_when_every_service_is_started() {
         ..service("plugin/ssh@0123456789ab", ServiceState::Stopped)
     };
     kit.services.0.lock().push(broken);
-    assert_eq!(kit.get("/api/v2/workers").await.status, 200, "what is there is served");
+    let ready = kit.get("/readyz").await;
+    assert_eq!(ready.status, 200, "what is there is served");
+    assert_eq!(ready.text(), "ready\ndegraded: plugin/ssh@0123456789ab is stopped: it traps in init\n");
+    kit.services.0.lock().push(service("policy", ServiceState::Starting));
+    let ready = kit.get("/readyz").await;
+    assert_eq!(ready.status, 503);
+    assert!(ready.text().starts_with("policy is starting\n"), "{}", ready.text());
+    kit.services.0.lock().pop();
     kit.fakes.store.break_with(Some("the disk is full"));
     assert_eq!(kit.post("/api/v2/requests", "{}").await.status, 503);
     let ready = kit.get("/readyz").await;
     assert_eq!(ready.status, 503);
     insta::assert_snapshot!(ready.text(), @r"
-    plugin/ssh@0123456789ab is stopped: it traps in init
     the disk is full
+    degraded: plugin/ssh@0123456789ab is stopped: it traps in init
     ");
 
     // All is started, and yet there is nobody to ask.

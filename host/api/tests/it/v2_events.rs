@@ -10,13 +10,13 @@ use tower::ServiceExt;
 use crate::kit::Kit;
 
 /// A stream of events being read.
-struct Reader {
+pub(crate) struct Reader {
     body: BodyDataStream,
     text: String,
 }
 
 impl Reader {
-    async fn open(kit: &Kit, path: &str, last: Option<&str>) -> Self {
+    pub(crate) async fn open(kit: &Kit, path: &str, last: Option<&str>) -> Self {
         let mut request = Request::get(path).header("accept", "text/event-stream");
         if let Some(last) = last {
             request = request.header("last-event-id", last);
@@ -28,7 +28,7 @@ impl Reader {
     }
 
     /// The id and the data of the next event.
-    async fn next(&mut self) -> (u64, serde_json::Value) {
+    pub(crate) async fn next(&mut self) -> (u64, serde_json::Value) {
         loop {
             while let Some((piece, rest)) = self.text.split_once("\n\n") {
                 let (piece, rest) = (piece.to_owned(), rest.to_owned());

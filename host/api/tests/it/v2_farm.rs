@@ -59,6 +59,7 @@ impl Transfer for FakeTransfer {
                 version: "0.1.0".to_owned(),
                 schema: 2,
                 components: 0,
+                missing: Vec::new(),
                 tables: Default::default(),
                 ended: Default::default(),
                 event: (!dry_run).then_some(7),

@@ -35,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) owner: OwnerConfig,
     pub(crate) jobs: Jobs,
     pub(crate) checks: Checks,
+    pub(crate) instance: InstanceConfig,
     pub(crate) timeouts: TimeoutConfig,
     pub(crate) limits: Limits,
     pub(crate) retention: RetentionConfig,
@@ -86,6 +87,14 @@ pub(crate) struct Checks {
     recheck_first: Span,
     recheck_max: Span,
     relapses: u32,
+}
+
+/// How starts of the controller on one store know each other alive.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct InstanceConfig {
+    heartbeat: Span,
+    silence: Span,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -243,6 +252,7 @@ impl Default for Config {
             owner: OwnerConfig::default(),
             jobs: Jobs::default(),
             checks: Checks::default(),
+            instance: InstanceConfig::default(),
             timeouts: TimeoutConfig::default(),
             limits: Limits::default(),
             retention: RetentionConfig::default(),
@@ -318,6 +328,12 @@ impl Default for Checks {
             recheck_max: span(3600),
             relapses: 5,
         }
+    }
+}
+
+impl Default for InstanceConfig {
+    fn default() -> Self {
+        Self { heartbeat: span(15), silence: span(60) }
     }
 }
 
@@ -422,6 +438,16 @@ impl Config {
                 );
             }
         }
+        let InstanceConfig { heartbeat, silence } = self.instance;
+        if heartbeat.as_secs() == 0 {
+            bail!("instance.heartbeat must be 1s or more");
+        }
+        if silence.as_secs() < 2 * heartbeat.as_secs() {
+            bail!(
+                "instance.silence = {silence} must be at least twice instance.heartbeat = {heartbeat}: a controller that \
+                 is late once would be taken for dead"
+            );
+        }
         if self.objects.kind == Place::S3 && self.objects.bucket.is_empty() {
             bail!("objects.kind is s3: say objects.bucket, too");
         }
@@ -496,7 +522,7 @@ impl Config {
                 demands_per_round: self.limits.demands_per_round.max(1),
                 ..Caps::default()
             },
-            life: Life::default(),
+            life: Life { heartbeat: signed(self.instance.heartbeat), silence: signed(self.instance.silence) },
             retention: Retention {
                 requests: signed(self.retention.requests),
                 requests_max: self.retention.requests_max,

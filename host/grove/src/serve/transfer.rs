@@ -15,10 +15,11 @@ use futures_util::future::BoxFuture;
 use grove_api::{Feed, Transfer, Write};
 use grove_control::Controller;
 use grove_control::clock::{Clock, SystemClock};
+use grove_domain::mode::FarmMode;
 use grove_domain::plugin::Digest;
 use grove_engine::{EngineHandle, Report, State};
 use grove_store::{About, Components, ImportError, Staged, Store};
-use grove_wire::farm::{Ended, FarmImport, TableImport};
+use grove_wire::farm::{Ended, FarmImport, MissingComponent, TableImport};
 use grove_wire::{Code, Error, limits};
 use parking_lot::Mutex;
 
@@ -81,14 +82,9 @@ pub(crate) struct FarmTransfer {
     pub(crate) actor: String,
 }
 
-/// Whether the farm may be replaced now: in maintenance, or while nobody runs it.
-fn may_import(controller: &Slot<Controller>) -> Result<(), Error> {
-    let at_work = |controller: Controller| !controller.farm().mode().mode.is_maintenance();
-    if controller.get().is_some_and(at_work) {
-        let why = "the farm is not in maintenance: an import would replace it under its users";
-        return Err(Error::new(Code::FarmAtWork, why));
-    }
-    Ok(())
+fn at_work() -> Error {
+    let why = "the farm is not in maintenance: an import would replace it under its users";
+    Error::new(Code::FarmAtWork, why)
 }
 
 fn started(report: &Report, name: &str) -> bool {
@@ -101,7 +97,9 @@ fn starts(report: &Report, name: &str) -> u64 {
 
 impl Transfer for FarmTransfer {
     fn may_import(&self) -> Result<(), Error> {
-        may_import(&self.controller)
+        let running = self.controller.get();
+        let served = running.is_some_and(|controller| !controller.farm().mode().mode.is_maintenance());
+        if served { Err(at_work()) } else { Ok(()) }
     }
 
     fn export(&self) -> BoxFuture<'static, Result<Write, Error>> {
@@ -147,11 +145,12 @@ impl Transfer for FarmTransfer {
                 let kept = Kept(shelf);
                 let keep = || staged.keep_components(&kept).map_err(|error| unavailable(&error));
                 keep()?;
-                // It may have changed while the export was read.
-                may_import(&controller)?;
+                // In maintenance, or while nobody runs it. It may have changed while the export was read.
+                let may = move |mode: &FarmMode| mode.mode.is_maintenance() || controller.get().is_none();
                 let replaced = open(&slot)?
-                    .replace(&staged, &actor, SystemClock.now())
-                    .map_err(|error| unavailable(&error))?;
+                    .replace(&staged, &actor, SystemClock.now(), may)
+                    .map_err(|error| unavailable(&error))?
+                    .ok_or_else(at_work)?;
                 // The old farm may just have thrown away what it did not know.
                 if let Err(error) = keep() {
                     tracing::error!(
@@ -201,10 +200,15 @@ fn summary(staged: &Staged, dry_run: bool, tables: BTreeMap<String, TableImport>
         version: header.version.clone(),
         schema: header.schema,
         components: staged.contents().components,
+        missing: staged.contents().missing.iter().cloned().map(missing).collect(),
         tables,
         ended: Ended { tasks: settled.tasks, requests: settled.requests, workers: settled.workers },
         event: None,
     }
+}
+
+fn missing(missing: grove_store::MissingComponent) -> MissingComponent {
+    MissingComponent { plugin: missing.plugin, version: missing.version, digest: missing.digest }
 }
 
 fn unavailable(error: &dyn std::error::Error) -> Error {

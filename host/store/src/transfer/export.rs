@@ -1,5 +1,6 @@
 //! A farm, written from a snapshot.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use serde::Serialize;
 
 use super::lines::Writer;
 use super::tables::{Table, tables};
-use super::{About, Components, Contents, ExportError, FORMAT, Header, PIECE, cell};
+use super::{About, Components, Contents, ExportError, FORMAT, Header, MissingComponent, PIECE, cell};
 use crate::error::StoreError;
 use crate::schema;
 
@@ -46,7 +47,7 @@ impl Export {
         Ok(Self { connection, schema, epoch: u64::try_from(epoch).unwrap_or(0) })
     }
 
-    /// Writes it to its end. Components that are not there are left out, and told in the log.
+    /// Writes it to its end. Components that are not there are left out, and told in its last line.
     ///
     /// # Errors
     /// It breaks off; what was written is no export then.
@@ -70,18 +71,18 @@ impl Export {
         for table in &tables {
             contents.rows.insert(table.name.clone(), self.rows(table, &mut out)?);
         }
-        for digest in self.digests(&tables)? {
+        for (digest, versions) in self.components(&tables)? {
             match components.open(&digest)? {
                 Some(mut component) => {
                     pieces(&digest, &mut *component, &mut out)?;
                     contents.components += 1;
                 }
-                None => tracing::warn!(component = %digest.short(), "not exported: it is not here"),
+                None => contents.missing.extend(versions),
             }
         }
         let sha256 = out.digest();
-        let (rows, components) = (&contents.rows, contents.components);
-        line(&mut out, "trailer", &Trailer { end: true, rows, components, sha256 })?;
+        let Contents { rows, components, missing } = &contents;
+        line(&mut out, "trailer", &Trailer { end: true, rows, components: *components, missing, sha256 })?;
         out.flush()?;
         Ok(contents)
     }
@@ -118,15 +119,22 @@ impl Export {
         Ok(count)
     }
 
-    /// The components that rows name: every column that holds the digest of an installed version.
-    fn digests(&self, tables: &[Table]) -> Result<Vec<Digest>, ExportError> {
+    /// The components that rows name, each with the versions that it is of.
+    fn components(&self, tables: &[Table]) -> Result<BTreeMap<Digest, Vec<MissingComponent>>, ExportError> {
+        let mut components: BTreeMap<Digest, Vec<MissingComponent>> = BTreeMap::new();
         if !tables.iter().any(|table| table.name == "plugin_versions") {
-            return Ok(Vec::new());
+            return Ok(components);
         }
-        let sql = "SELECT DISTINCT digest FROM plugin_versions ORDER BY digest";
+        let sql = "SELECT digest, name, version FROM plugin_versions ORDER BY digest, name";
         let mut select = self.connection.prepare(sql)?;
-        let digests = select.query_map([], |row| row.get(0).map(Digest::new))?;
-        Ok(digests.collect::<rusqlite::Result<_>>()?)
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let digest = Digest::new(row.get(0)?);
+            let (plugin, version) = (row.get(1)?, row.get(2)?);
+            let version = MissingComponent { plugin, version, digest: digest.to_string() };
+            components.entry(digest).or_default().push(version);
+        }
+        Ok(components)
     }
 }
 
@@ -169,7 +177,8 @@ struct Piece<'a> {
 #[derive(Serialize)]
 struct Trailer<'a> {
     end: bool,
-    rows: &'a std::collections::BTreeMap<String, u64>,
+    rows: &'a BTreeMap<String, u64>,
     components: u64,
+    missing: &'a [MissingComponent],
     sha256: String,
 }

@@ -26,7 +26,7 @@ use super::compare::{self, TableChange};
 use super::lines::Lines;
 use super::settle::{self, Settled};
 use super::tables::{Table, quoted, tables};
-use super::{Components, Contents, FORMAT, Header, ImportError, cell, check};
+use super::{Components, Contents, FORMAT, Header, ImportError, MissingComponent, cell, check};
 use crate::error::StoreError;
 use crate::open::{DATABASE, private_file};
 use crate::schema;
@@ -253,6 +253,7 @@ struct Line<'a> {
     end: Option<bool>,
     rows: Option<BTreeMap<String, u64>>,
     components: Option<u64>,
+    missing: Option<Vec<MissingComponent>>,
     sha256: Option<String>,
 }
 
@@ -301,13 +302,14 @@ impl<'c> Reading<'c> {
                 end: Some(true),
                 rows: Some(rows),
                 components: Some(components),
+                missing,
                 sha256: Some(sha256),
                 table: None,
                 row: None,
                 component: None,
                 ..
             } => {
-                let contents = Contents { rows, components };
+                let contents = Contents { rows, components, missing: missing.unwrap_or_default() };
                 self.trailer(&contents).map_err(wrong)?;
                 if sha256 != lines.digest() {
                     return Err(

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use grove_domain::event::{Event, Subject};
+use grove_domain::mode::FarmMode;
 use grove_domain::moment::Timestamp;
 use rusqlite::Connection;
 
@@ -16,6 +17,8 @@ pub(crate) struct Replacement {
     pub(crate) database: PathBuf,
     /// Says so; its number is given when it is written.
     pub(crate) event: Event,
+    /// Asked in the transaction, of the mode that is stored then.
+    pub(crate) may: Box<dyn Fn(&FarmMode) -> bool + Send>,
 }
 
 /// The farm is another one.
@@ -28,7 +31,12 @@ pub struct Replaced {
 }
 
 impl Replacement {
-    pub(crate) fn new(staged: &Staged, actor: &str, now: Timestamp) -> Self {
+    pub(crate) fn new(
+        staged: &Staged,
+        actor: &str,
+        now: Timestamp,
+        may: impl Fn(&FarmMode) -> bool + Send + 'static,
+    ) -> Self {
         let (header, settled) = (staged.header(), staged.settled());
         let note = format!(
             "made {} by Grove {}; {} tasks, {} requests, {} workers and {} introspections were at something",
@@ -49,7 +57,7 @@ impl Replacement {
             after: None,
             note: Some(note),
         };
-        Self { database: staged.database(), event }
+        Self { database: staged.database(), event, may: Box::new(may) }
     }
 }
 

@@ -6,27 +6,31 @@ use rusqlite::config::DbConfig;
 
 use super::{Last, Writer};
 use crate::error::StoreError;
-use crate::rows::{Binder, Count, INSERT_EVENT, put_event};
+use crate::rows::{self, Binder, Count, INSERT_EVENT, SELECT_MODE, put_event};
 use crate::transfer::{Replaced, Replacement, replace_rows};
 
 impl Writer {
-    pub(super) fn replace(&mut self, replacement: &Replacement) -> Result<Replaced, StoreError> {
+    pub(super) fn replace(&mut self, replacement: &Replacement) -> Result<Option<Replaced>, StoreError> {
         let database = replacement.database.to_string_lossy();
         self.connection.execute("ATTACH ? AS staged", [database])?;
         let replaced = self.replace_attached(replacement);
         if let Err(error) = self.connection.execute_batch("DETACH staged") {
             tracing::warn!(%error, "what was imported is still attached");
         }
-        let (replaced, last) = replaced?;
+        let Some((replaced, last)) = replaced? else { return Ok(None) };
         self.last = last;
         self.epoch = replaced.epoch;
         self.void = Some("another farm was imported".to_owned());
-        Ok(replaced)
+        Ok(Some(replaced))
     }
 
-    fn replace_attached(&self, replacement: &Replacement) -> Result<(Replaced, Last), StoreError> {
+    fn replace_attached(&self, replacement: &Replacement) -> Result<Option<(Replaced, Last)>, StoreError> {
         let _quiet = Quiet::new(&self.connection)?;
         let transaction = self.connection.unchecked_transaction()?;
+        let mode = transaction.query_row_and_then(SELECT_MODE, [], rows::mode)?;
+        if !(replacement.may)(&mode) {
+            return Ok(None);
+        }
         // Numbers are never given twice, whichever farm gave them.
         let before = self.last.or(Last::stored(&transaction)?);
         let epoch = replace_rows(&transaction, replacement.event.at)?;
@@ -40,7 +44,7 @@ impl Writer {
         drop(insert);
         last.keep(&transaction)?;
         transaction.commit()?;
-        Ok((Replaced { epoch, event: last.event }, last))
+        Ok(Some((Replaced { epoch, event: last.event }, last)))
     }
 }
 

@@ -21,8 +21,8 @@ use grove_domain::request::State;
 use grove_domain::task::{End, Phase, TaskKind};
 use grove_domain::worker::{self, Recovery, Worker};
 use grove_store::{
-    About, Batch, Change, Components, EventQuery, Export, ImportError, MAX_LINE, Settings, Staged, Store,
-    TableChange,
+    About, Batch, Change, Components, Contents, EventQuery, Export, ImportError, MAX_LINE, Settings, Staged,
+    Store, TableChange,
 };
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -78,7 +78,7 @@ fn stage(folder: &Path, mut file: &[u8]) -> Result<Staged, ImportError> {
 fn import(folder: &Path, store: &Store, file: &[u8], shelf: &Shelf) -> u64 {
     let staged = stage(folder, file).unwrap();
     staged.keep_components(shelf).unwrap();
-    store.replace(&staged, "user:ann", at(500)).unwrap().event
+    store.replace(&staged, "user:ann", at(500), |_| true).unwrap().unwrap().event
 }
 
 /// What an import must not change: every line but those of the export and of the store itself.
@@ -245,7 +245,7 @@ fn what_was_going_on_is_ended() {
     let staged = stage(folder.path(), &export(&store, &shelf())).unwrap();
     let settled = staged.settled();
     assert_eq!((settled.tasks, settled.requests, settled.workers, settled.introspections), (2, 2, 4, 2));
-    other.replace(&staged, "user:ann", at(500)).unwrap();
+    other.replace(&staged, "user:ann", at(500), |_| true).unwrap().unwrap();
     drop(staged);
 
     let loaded = other.load().unwrap();
@@ -282,7 +282,7 @@ fn what_was_going_on_is_ended() {
     let (folder, third) = farm::new();
     let staged = stage(folder.path(), &file).unwrap();
     assert_eq!(staged.settled(), grove_store::Settled::default());
-    third.replace(&staged, "user:ann", at(501)).unwrap();
+    third.replace(&staged, "user:ann", at(501), |_| true).unwrap().unwrap();
     assert_eq!(body(&export(&third, &shelf())), body(&file));
 }
 
@@ -307,7 +307,7 @@ fn another_farm_takes_the_place_of_all_that_was_there() {
     drop(stage(folder.path(), &file).unwrap());
     assert_eq!(export(&live, &shelf()), before, "looking writes nothing");
 
-    let replaced = live.replace(&staged, "user:ann", at(500)).unwrap();
+    let replaced = live.replace(&staged, "user:ann", at(500), |_| true).unwrap().unwrap();
     assert!(replaced.epoch > epoch);
     assert_eq!(body(&export(&live, &shelf())), body(&file));
     // Whoever decided before decided on another farm.
@@ -350,6 +350,31 @@ fn an_imported_farm_is_in_maintenance() {
     import(first.path(), &store, &theirs, &shelf());
     let Mode::Maintenance { reason, .. } = store.load().unwrap().mode.mode else { panic!("it is at work") };
     assert_eq!(reason, "imported");
+}
+
+#[test]
+fn whether_it_may_is_asked_of_the_mode_that_is_stored_when_it_is_replaced() {
+    let (_first, store) = farm::new();
+    quiet(&store);
+    let file = export(&store, &shelf());
+    let (folder, other) = farm::new();
+    let epoch = other.load().unwrap().epoch;
+    let staged = stage(folder.path(), &file).unwrap();
+    let replace = || other.replace(&staged, "user:ann", at(500), |mode| mode.mode.is_maintenance()).unwrap();
+    assert_eq!(replace(), None);
+    let mode = Mode::Maintenance { reason: "moving".to_owned(), until: None };
+    let set = |mode, revision| {
+        let mode = FarmMode { mode, since: Some(at(600)), revision };
+        other.commit_async(batch(epoch, [Change::PutMode(Arc::new(mode))]))
+    };
+    // Queued before it is decided before it: nobody waits for either in between.
+    let (there, back) = (set(mode, 1), set(Mode::Normal, 2));
+    assert_eq!(replace(), None, "the farm went back to work meanwhile");
+    let again = Mode::Maintenance { reason: "moving".to_owned(), until: None };
+    let last = set(again, 3);
+    assert!(replace().is_some());
+    drop((there, back, last));
+    assert_eq!(other.load().unwrap().workers.len(), store.load().unwrap().workers.len());
 }
 
 #[test]
@@ -640,14 +665,28 @@ fn an_export_is_of_one_moment_while_writes_go_on() {
 }
 
 #[test]
-fn a_component_that_is_not_there_is_left_out() {
+fn a_component_that_is_not_there_is_left_out_and_told() {
     let (_folder, store) = farm::new();
     quiet(&store);
     let mut file = Vec::new();
     let contents = store.export().unwrap().write(&about(), &Shelf::default(), &mut file).unwrap();
     assert_eq!(contents.components, 0);
+    // Of two versions the shelf of these tests has one; this one has none.
+    let (here, never) = (component().0.to_string(), "02".repeat(32));
+    let lacks = |contents: &Contents| -> Vec<(String, String)> {
+        contents.missing.iter().map(|it| (it.plugin.clone(), it.digest.clone())).collect()
+    };
+    let of = |digest: &String| ("simulated".to_owned(), digest.clone());
+    assert_eq!(lacks(&contents), [of(&never), of(&here)]);
     let (folder, other) = farm::new();
+    assert_eq!(stage(folder.path(), &file).unwrap().contents(), &contents);
     import(folder.path(), &other, &file, &Shelf::default());
+    // One of before said nothing of it.
+    let file = String::from_utf8(export(&store, &shelf())).unwrap();
+    assert_eq!(lacks(stage(folder.path(), file.as_bytes()).unwrap().contents()), [of(&never)]);
+    let (before, after) = file.split_once(r#""missing":["#).unwrap();
+    let older = before.to_owned() + after.split_once("],").unwrap().1;
+    assert_eq!(lacks(stage(folder.path(), older.as_bytes()).unwrap().contents()), []);
 }
 
 #[test]
@@ -712,7 +751,7 @@ fn a_store_without_room_keeps_its_farm() {
     quiet(&live);
     let before = export(&live, &shelf());
     let staged = stage(folder.path(), &file).unwrap();
-    let error = live.replace(&staged, "user:ann", at(1)).unwrap_err();
+    let error = live.replace(&staged, "user:ann", at(1), |_| true).unwrap_err();
     assert!(matches!(error, grove_store::StoreError::Full(_)), "{error}");
     assert_eq!(export(&live, &shelf()), before);
     // And goes on with it.

@@ -3,12 +3,7 @@
 //! `GROVE_LOAD_SECONDS` says how long the mixed load of `load` lasts (30 by default), `GROVE_KILLS` how often `killed` kills
 //! (25 by default).
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "helpers of tests fail as tests do"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod demo;
 mod disks;

@@ -34,7 +34,7 @@ async fn an_image_is_brought_flashed_and_survives_a_kill_and_so_does_what_was_sa
     let flashed = format!("flashed {} bytes, sha256 {}", artifact.size, artifact.sha256);
     let before = said(&farm, &task).await;
     assert!(before.contains(&flashed) && before.last().is_some_and(|last| last == "done"), "{before:?}");
-    let shown = tools::run(&mut grove.cli(&["task", "log", "-f", &task.id.to_string()]));
+    let shown = tools::run(&mut grove.cli(&["task", "logs", "-f", &task.id.to_string()]));
     assert!(shown.contains(&flashed), "{shown}");
 
     // Killed while another one is on its way, when the log is on disk.

@@ -38,6 +38,8 @@ async fn what_would_be_wrong_is_refused_with_what_to_do() {
         ("listen = 7\n", &["listen", "line 1"]),
         ("[tunnels]\nbind = \"0.0.0.0\"\n", &["tunnels.bind", "--insecure-listen"]),
         ("[tunnels]\nfirst_port = 9\nlast_port = 8\n", &["tunnels.first_port"]),
+        ("[instance]\nheartbeat = \"0s\"\n", &["instance.heartbeat"]),
+        ("[instance]\nsilence = \"20s\"\n", &["instance.silence = 20s", "instance.heartbeat = 15s"]),
         ("[plugins.grants.x]\nshh = true\n", &["shh", "line 2"]),
     ] {
         std::fs::write(&file, text).unwrap();

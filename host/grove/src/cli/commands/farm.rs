@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
-use grove_client::wire::farm::FarmImport;
+use grove_client::wire::farm::{FarmImport, MissingComponent};
 use grove_client::{Client, ImportQuery};
 use serde::Deserialize;
 
@@ -68,13 +68,17 @@ struct Trailer {
     end: bool,
     rows: std::collections::BTreeMap<String, u64>,
     components: u64,
+    #[serde(default)]
+    missing: Vec<MissingComponent>,
 }
 
 async fn export(farm: &Client, out: &Output, args: &Export) -> anyhow::Result<()> {
     if args.file == Path::new("-") {
         let mut stdout = io::stdout();
-        receive(farm, out, &mut stdout).await?;
-        return Ok(stdout.flush()?);
+        let trailer = receive(farm, out, &mut stdout).await?;
+        stdout.flush()?;
+        warn_of(out, &trailer.missing);
+        return Ok(());
     }
     if args.file.exists() && !args.force {
         let what = format!("{} exists", args.file.display());
@@ -89,7 +93,19 @@ async fn export(farm: &Client, out: &Output, args: &Export) -> anyhow::Result<()
     let rows: u64 = trailer.rows.values().sum();
     let components = trailer.components;
     out.remark(&format!("{}: {rows} rows, {components} components", args.file.display()));
+    warn_of(out, &trailer.missing);
     Ok(())
+}
+
+/// What an export lacks is said to whoever makes it, and to whoever takes it in.
+fn warn_of(out: &Output, missing: &[MissingComponent]) {
+    for MissingComponent { plugin, version, digest } in missing {
+        let short = digest.get(..12).unwrap_or(digest);
+        out.warning(&format!(
+            "the component of {plugin} {version} ({short}) is not in the export: the farm has lost it; install that version \
+             again, or remove it with `grove plugin remove {plugin} {short}`, then export again"
+        ));
+    }
 }
 
 /// Writes all of it; only a whole one is none to be thrown away.
@@ -169,6 +185,7 @@ async fn import(farm: &Client, out: &Output, args: Import) -> anyhow::Result<()>
     let rows = done.tables.iter().map(row).collect();
     out.table(["TABLE", "ADDED", "REMOVED", "CHANGED"], rows, "no tables")?;
     out.remark(&changes(&done));
+    warn_of(out, &done.missing);
     Ok(())
 }
 

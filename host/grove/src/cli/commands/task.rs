@@ -10,7 +10,7 @@ use crate::cli::clock;
 use crate::cli::human::{length, or_dash, relative, short};
 use crate::cli::output::Output;
 
-/// So many of its last lines are shown with a task; `task log` has all.
+/// So many of its last lines are shown with a task; `task logs` has all.
 const SHOWN_LINES: usize = 10;
 
 /// What the farm does on its workers
@@ -21,7 +21,8 @@ pub(crate) enum Task {
     /// Show one task, step by step
     Show(Id),
     /// Show what a task said
-    Log(Log),
+    #[command(alias = "log")]
+    Logs(Logs),
     /// Stop a task; to its worker that is a failure
     Cancel(Id),
 }
@@ -46,7 +47,7 @@ pub(crate) struct List {
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Log {
+pub(crate) struct Logs {
     #[command(flatten)]
     id: Id,
     /// Go on until the task ends, or Ctrl-C
@@ -68,7 +69,7 @@ pub(crate) async fn run(farm: &Client, out: &Output, command: Task) -> anyhow::R
     match command {
         Task::List(args) => list(farm, out, args).await,
         Task::Show(id) => show(farm, out, &id).await,
-        Task::Log(args) => log(farm, out, &args).await,
+        Task::Logs(args) => logs(farm, out, &args).await,
         Task::Cancel(id) => cancel(farm, out, &id).await,
     }
 }
@@ -143,7 +144,7 @@ fn steps(out: &Output, steps: &[Step], now: Timestamp) -> std::io::Result<()> {
     out.table(["STEP", "OUTCOME", "TOOK"], rows.collect(), "no steps")
 }
 
-async fn log(farm: &Client, out: &Output, args: &Log) -> anyhow::Result<()> {
+async fn logs(farm: &Client, out: &Output, args: &Logs) -> anyhow::Result<()> {
     let mut log = farm.task_log(args.id.task, args.after, args.follow).await?;
     let mut said = false;
     while let Some(line) = log.next().await? {

@@ -55,7 +55,7 @@ impl Plugins for Admin {
             let version = (name.clone(), shelf::digest(&component));
             let known = admin.intake.controller.farm().plugin_versions().contains_key(&version);
             let origin = plugin::Origin::Installed;
-            let found = Found { text, manifest, component: component.to_vec(), origin };
+            let found = Found { text, manifest, component, origin };
             admin.intake.install(&actor, found, activate, expected).await.map_err(refused)?;
             let shown = admin.shown_at_work(&name).await?;
             Ok((shown, if known { Created::No } else { Created::Yes }))

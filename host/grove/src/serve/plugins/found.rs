@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, bail};
+use bytes::Bytes;
 use grove_domain::plugin::Origin;
 use grove_runtime::{MAX_MANIFEST, Manifest};
 
@@ -15,7 +16,7 @@ pub(crate) struct Found {
     /// Its manifest, as it is written.
     pub(crate) text: String,
     pub(crate) manifest: Manifest,
-    pub(crate) component: Vec<u8>,
+    pub(crate) component: Bytes,
     pub(crate) origin: Origin,
 }
 
@@ -23,7 +24,7 @@ pub(crate) struct Found {
 pub(crate) fn bundled() -> anyhow::Result<Vec<Found>> {
     let found = BUNDLE.iter().map(|(text, component)| {
         let manifest = Manifest::parse(text, "built-in plugin.toml")?;
-        let (text, component) = ((*text).to_owned(), component.to_vec());
+        let (text, component) = ((*text).to_owned(), Bytes::from_static(component));
         Ok(Found { text, manifest, component, origin: Origin::BuiltIn })
     });
     found.collect()
@@ -57,7 +58,7 @@ pub(crate) fn in_folder(folder: &Path) -> anyhow::Result<Found> {
     let component = folder.join(&manifest.component);
     let component = std::fs::read(&component)
         .with_context(|| format!("failed to read {}, which {shown} names", component.display()))?;
-    Ok(Found { text, manifest, component, origin: origin_of_folder() })
+    Ok(Found { text, manifest, component: component.into(), origin: origin_of_folder() })
 }
 
 /// What tells that a plugin in a folder is another one now: names, sizes and times of its files. Blocks on the disk.

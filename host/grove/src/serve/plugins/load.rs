@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use bytes::Bytes;
 use grove_control::Controller;
 use grove_domain::plugin::{Origin, PluginKind, PluginVersion};
 use grove_runtime::{Effective, Grants, Kind, Manifest, Plugin, Runtime};
@@ -102,7 +103,7 @@ impl Loader {
         &self,
         runtime: &Runtime,
         manifest: Manifest,
-        component: Vec<u8>,
+        component: impl Into<Bytes>,
         origin: Origin,
     ) -> Result<Plugin, String> {
         let grants = self.grants(&manifest, origin);
