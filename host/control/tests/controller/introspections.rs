@@ -210,8 +210,7 @@ async fn who_may_not_begin_is_told_so_at_once() {
     farm.run_is(newer, State::Error).await;
     let last = begin(2, None).await.unwrap();
     farm.run_is(last, State::Processing).await;
-    let refused = Refusal::NotNow { state: State::Processing, event: "start" };
-    assert_eq!(begin(2, None).await, Err(Refused::Introspection(refused)));
+    assert_eq!(begin(2, None).await, Err(Refused::UnderWay(last)));
     assert_eq!(farm.controller.farm().newest_introspection(id(2)).unwrap().id, last);
     farm.check_invariants();
 }
