@@ -528,7 +528,6 @@ END;
 ";
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "these are tests")]
 mod tests {
     use std::collections::BTreeMap;
 
