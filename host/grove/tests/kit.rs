@@ -30,7 +30,7 @@ pub(crate) fn ago(length: &str) -> String {
 pub(crate) fn worker(state: &str) -> Value {
     json!({
         "uuid": BOARD, "state": state, "since": ago("3m30s"), "reason": null, "driver": "ssh",
-        "driver_version": null, "driver_config": {"host": "10.0.0.7", "port": 22}, "host": "rack2", "notes": null, "groups": ["lab"],
+        "driver_version": null, "driver_config": {"host": "10.0.0.7", "port": 22}, "host": "rack2", "introspection": null, "notes": null, "groups": ["lab"],
         "capabilities": {"board": "rpi4", "uart": "2", "UUID": BOARD},
         "sources": {"agent": {"board": "rpi3", "uart": "2"}, "introspected": {}, "admin": {"board": "rpi4"}},
         "health": {"ok": true, "checked_at": ago("90s"), "note": ""}, "job": null, "task": null,

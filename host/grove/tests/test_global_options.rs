@@ -17,6 +17,8 @@ fn help_says() {
       worker       Boards and what supervises them
       job          Boards in the hands of users
       task         What the farm does on its workers
+      introspect   Find out what a board is made of
+      rule         What is concluded from the inventories of boards
       artifact     Files for boards, like images to flash
       plugin       Policies, drivers and inspectors
       limit        How many tasks may run at the same time

@@ -600,8 +600,8 @@ mod tests {
     fn a_migration_that_would_break_a_reference_leaves_the_store_as_it_was() {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate_to(&mut connection, 0, 3).unwrap();
-        let broken =
-            "INSERT INTO plugin_versions VALUES ('ssh', zeroblob(32), 'driver', '1', '', 'installed', '');
+        let broken = "PRAGMA foreign_keys = OFF;
+            INSERT INTO plugin_versions VALUES ('ssh', zeroblob(32), 'driver', '1', '', 'installed', '');
             PRAGMA foreign_keys = ON";
         connection.execute_batch(broken).unwrap();
         let before = list(&connection);

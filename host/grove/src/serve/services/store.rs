@@ -18,6 +18,10 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Once its cause is gone, a store that was away is back within this: everybody waits for it.
 const AGAIN: Duration = Duration::from_secs(2);
 
+/// How often, and how long after each other, a folder that the store before still holds is tried.
+const MOMENTS: u32 = 50;
+const MOMENT: Duration = Duration::from_millis(20);
+
 /// No waiting mends it: whoever starts a controller must hear of it.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -31,7 +35,7 @@ pub(super) fn service(shared: &Arc<Shared>) -> Service {
 async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
     let folder = shared.config.state().map_err(Exit::failed)?;
     let was_open = shared.store_was_open.load(Ordering::Relaxed);
-    let store = tokio::task::spawn_blocking(move || open(&folder, was_open)).await??;
+    let store = let_in(folder, was_open).await?;
     shared.store_was_open.store(true, Ordering::Relaxed);
     let file = file_of(&shared.config.state().map_err(Exit::failed)?);
     let opened = inode(&file);
@@ -55,18 +59,45 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
     }
 }
 
-fn open(folder: &Path, was_open: bool) -> Result<Store, Exit> {
+/// Opens the store. What was open before may hold the folder for a moment longer: a read is under way in it.
+async fn let_in(folder: PathBuf, was_open: bool) -> Result<Store, Exit> {
+    for _ in 0..MOMENTS {
+        let folder = folder.clone();
+        match tokio::task::spawn_blocking(move || open(&folder, was_open)).await? {
+            Err(Closed::Refused(OpenError::InUse(_))) if was_open => tokio::time::sleep(MOMENT).await,
+            opened => return opened.map_err(|closed| closed.exit(was_open)),
+        }
+    }
+    tokio::task::spawn_blocking(move || open(&folder, was_open))
+        .await?
+        .map_err(|closed| closed.exit(was_open))
+}
+
+/// Why the store did not open.
+enum Closed {
+    Gone(PathBuf),
+    Refused(OpenError),
+}
+
+impl Closed {
+    fn exit(self, was_open: bool) -> Exit {
+        match self {
+            Self::Gone(file) => Exit::failed(format!("{} is gone; put it back", file.display())),
+            Self::Refused(
+                error @ (OpenError::InUse(_) | OpenError::Newer { .. } | OpenError::Foreign(_)),
+            ) if !was_open => Hopeless(error).into(),
+            Self::Refused(error) => error.into(),
+        }
+    }
+}
+
+fn open(folder: &Path, was_open: bool) -> Result<Store, Closed> {
     // A farm that was open is never begun anew because its folder is not there for a while.
     let file = file_of(folder);
     if was_open && !file.is_file() {
-        return Err(Exit::failed(format!("{} is gone; put it back", file.display())));
+        return Err(Closed::Gone(file));
     }
-    Store::open(folder, grove_store::Settings::default()).map_err(|error| match error {
-        OpenError::InUse(_) | OpenError::Newer { .. } | OpenError::Foreign(_) if !was_open => {
-            Hopeless(error).into()
-        }
-        error => error.into(),
-    })
+    Store::open(folder, grove_store::Settings::default()).map_err(Closed::Refused)
 }
 
 fn file_of(folder: &Path) -> PathBuf {
