@@ -126,7 +126,7 @@ impl Controller {
             inspectors: parts.inspectors,
             drivers: parts.drivers.clone(),
             view: view.clone(),
-            clock: parts.clock.clone(),
+            rules: settings.introspection.rules.clone(),
         };
         let processor =
             Processor::new(tools_of_processor, settings.introspection.at_once, commands.downgrade());

@@ -8,18 +8,18 @@ mod work;
 use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use grove_domain::id::IntrospectionId;
-use grove_domain::introspection::{Findings, Introspection, State};
-use grove_domain::moment::Timestamp;
+use grove_domain::introspection::{Findings, Introspection, Rules, State};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::clock::Clock;
 use crate::command::Command;
 use crate::farm::Farm;
 use crate::ports::{Blame, Drivers, Enrolment, Inspectors, Store};
@@ -29,7 +29,8 @@ pub(crate) struct Processed {
     pub(crate) run: IntrospectionId,
     /// Of the run, when it began.
     pub(crate) revision: u64,
-    pub(crate) outcome: Result<Made, Trouble>,
+    /// Elapsed when it took longer than its state may last.
+    pub(crate) outcome: Result<Result<Made, Trouble>, Elapsed>,
 }
 
 /// What was made of it.
@@ -60,7 +61,7 @@ pub(crate) struct Tools {
     pub(crate) inspectors: Arc<dyn Inspectors>,
     pub(crate) drivers: Arc<dyn Drivers>,
     pub(crate) view: Arc<ArcSwap<Farm>>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rules: Rules,
 }
 
 /// The processor; cheap to clone.
@@ -87,21 +88,16 @@ struct Desk {
     again: VecDeque<Key>,
     /// What is in a queue and not here was stopped.
     waiting: HashMap<IntrospectionId, Arc<Introspection>>,
-    at_work: HashMap<Key, Job>,
+    at_work: HashMap<Key, CancellationToken>,
 }
 
 /// A run as it is at this revision.
 type Key = (IntrospectionId, u64);
 
-struct Job {
-    began: Timestamp,
-    cancel: CancellationToken,
-}
-
 impl Desk {
     fn put(&mut self, run: Arc<Introspection>) {
         let key = (run.id, run.revision);
-        let works = self.at_work.get(&key).is_some_and(|job| !job.cancel.is_cancelled());
+        let works = self.at_work.get(&key).is_some_and(|cancel| !cancel.is_cancelled());
         let waits = self.waiting.get(&run.id).is_some_and(|other| other.revision == run.revision);
         if !works && !waits {
             let queue = if run.state == State::Reapplying { &mut self.again } else { &mut self.urgent };
@@ -144,9 +140,9 @@ impl Processor {
     pub(crate) fn retain(&self, keep: impl Fn(IntrospectionId, u64) -> bool) {
         let mut desk = self.inner.desk.lock();
         desk.waiting.retain(|id, run| keep(*id, run.revision));
-        for ((run, revision), job) in &desk.at_work {
+        for ((run, revision), cancel) in &desk.at_work {
             if !keep(*run, *revision) {
-                job.cancel.cancel();
+                cancel.cancel();
             }
         }
     }
@@ -155,14 +151,9 @@ impl Processor {
     pub(crate) fn stop_run(&self, run: IntrospectionId) {
         let mut desk = self.inner.desk.lock();
         desk.waiting.remove(&run);
-        for (_, job) in desk.at_work.iter().filter(|((id, _), _)| *id == run) {
-            job.cancel.cancel();
+        for (_, cancel) in desk.at_work.iter().filter(|((id, _), _)| *id == run) {
+            cancel.cancel();
         }
-    }
-
-    /// When the work on a run as it is now was begun; none while that waits for its turn.
-    pub(crate) fn began(&self, run: &Introspection) -> Option<Timestamp> {
-        self.inner.desk.lock().at_work.get(&(run.id, run.revision)).map(|job| job.began)
     }
 
     /// Ends all work, and returns when all has ended.
@@ -178,9 +169,8 @@ impl Processor {
             && let Some(run) = desk.next()
         {
             let cancel = self.inner.stop.child_token();
-            let job = Job { began: self.inner.tools.clock.now(), cancel: cancel.clone() };
             let key = (run.id, run.revision);
-            desk.at_work.insert(key, job);
+            desk.at_work.insert(key, cancel.clone());
             let processor = self.clone();
             self.inner.running.spawn(async move {
                 processor.work(run, cancel).await;
@@ -192,15 +182,17 @@ impl Processor {
     }
 
     async fn work(&self, run: Arc<Introspection>, cancel: CancellationToken) {
-        let work = work::process(&self.inner.tools, &run, &cancel);
-        let outcome = match AssertUnwindSafe(work).catch_unwind().await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Trouble::new("what adapts the inspectors broke; its log says how")),
-        };
-        // What was cancelled counts no more, whatever came of it.
-        if !cancel.is_cancelled()
-            && let Some(dispatcher) = self.inner.results.upgrade()
-        {
+        // The farm's clock may step; how long it works is told by one that does not.
+        let longest = self.inner.tools.rules.longest(run.state).unwrap_or_default();
+        let longest = Duration::try_from(longest).unwrap_or_default();
+        let work = AssertUnwindSafe(work::process(&self.inner.tools, &run, &cancel)).catch_unwind();
+        let outcome = tokio::time::timeout(longest, work).await.map(|made| {
+            made.unwrap_or_else(|_| Err(Trouble::new("what adapts the inspectors broke; its log says how")))
+        });
+        // What was cancelled counts no more, whatever came of it. What is late may be at work elsewhere still.
+        let stopped = cancel.is_cancelled();
+        cancel.cancel();
+        if !stopped && let Some(dispatcher) = self.inner.results.upgrade() {
             let processed = Processed { run: run.id, revision: run.revision, outcome };
             // It takes nothing any more only when everything stops.
             let _ = dispatcher.send(Command::Processed(Box::new(processed))).await;

@@ -111,9 +111,12 @@ fn of_request(request: &Request) -> Times<2> {
     }
 }
 
-/// One that starts has its time from the beginning of its task on, which its row does not tell.
+/// One that starts has its time from the beginning of its task on, which its row does not tell. Of one that is processed
+/// the processor says when it has taken too long.
 fn of_introspection(run: &Introspection, rules: &introspection::Rules) -> Times<1> {
-    let due = if run.state == introspection::State::Starting { None } else { run.due(rules) };
+    use introspection::State::{Aborting, Waiting};
+
+    let due = run.due(rules).filter(|_| matches!(run.state, Waiting | Aborting));
     [due.map(|at| (at, Due::Introspection(run.id)))]
 }
 

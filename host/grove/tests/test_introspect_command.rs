@@ -284,7 +284,7 @@ fn a_wait_ends_with_the_run() {
     // With -o json there is one value, but for a push: its token comes first.
     let farm = Farm::new();
     farm.on("POST /api/v2/introspections", 202, run("starting")).on(&path, 200, run("finished"));
-    let text = grove(&farm, &["introspect", "start", "--wait", BOARD, "-o", "json"]);
+    let text = grove(&farm, &["introspect", "start", "--wait", BOARD, "-o", "json", "-q"]);
     assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["state"], "finished");
 }
 

@@ -133,7 +133,8 @@ fn help_says() {
 #[test]
 fn add() {
     let farm = Farm::new();
-    farm.on("POST /api/v2/rules", 201, rule());
+    let sent = rule();
+    farm.on("POST /api/v2/rules", 201, sent.clone());
     assert_snapshot!(with_file(&farm, &["rule", "add", "rule.json"], FILE), @"
     01900000-0000-7000-8000-0000000000ff
     --- stderr
@@ -155,7 +156,7 @@ fn add() {
     POST /api/v2/rules {"description":"","scope":null,"conditions":[{"source":"data","path":"/usb/*/vendor","op":"eq","value":"0403","multiple":"any","invert":false}],"actions":[{"action":"add-trait","name":"console"}]}
     "#);
     let text = with_file(&farm, &["rule", "add", "rule.json", "-o", "json"], FILE);
-    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), rule());
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), sent);
 }
 
 #[test]
@@ -184,7 +185,7 @@ fn a_file_that_holds_no_rule() {
     --- exit status: 1
     [7]
     --- stderr
-    error: rule.json: rule 1 is none: invalid type: integer `7`, expected struct AddRule
+    error: rule.json: rule 1 is none: invalid type: integer `7`, expected a rule
     --- exit status: 1
     {"actions":[],"colour":1}
     --- stderr

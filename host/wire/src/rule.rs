@@ -27,7 +27,7 @@ pub struct Rule {
 
 /// `POST /api/v2/rules`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a rule")]
 pub struct AddRule {
     /// Identity; left out = the farm chooses one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -333,14 +333,15 @@ impl Dispatcher {
         }
     }
 
-    /// A run may have been in its state for too long. What waits for its turn is not late.
+    /// A run may have been in its state for too long. What waits for its turn is not late; of what is processed the
+    /// processor says when it is.
     pub(super) fn introspection_due(&mut self, id: IntrospectionId) {
         let Some(run) = self.farm.introspection(id).cloned() else { return };
         let Some(longest) = self.settings.introspection.rules.longest(run.state) else { return };
         let begun = match run.state {
             State::Starting => self.task_for(&run).and_then(|task| task.status.started),
-            State::Processing | State::Reapplying | State::Enrolling => self.processor.began(&run),
-            _ => Some(run.since),
+            State::Waiting | State::Aborting => Some(run.since),
+            _ => None,
         };
         let now = self.clock.now();
         match begun.map(|begun| after(begun, longest)) {
@@ -351,8 +352,7 @@ impl Dispatcher {
             }
             Some(due) => self.timers.add(due, Due::Introspection(id)),
             // Its task will say when it begins.
-            None if run.state == State::Starting => {}
-            None => self.timers.add(after(now, longest), Due::Introspection(id)),
+            None => {}
         }
     }
 
@@ -362,9 +362,10 @@ impl Dispatcher {
         // Of another revision: it was stopped, or begun again.
         let Some(run) = run.filter(|run| run.revision == processed.revision).cloned() else { return };
         let done = match processed.outcome {
-            Ok(Made::Findings { inventory, findings }) => self.found(&run, inventory, findings),
-            Ok(Made::Board(enrolment)) => self.identified(&run, enrolment),
-            Err(trouble) => {
+            Ok(Ok(Made::Findings { inventory, findings })) => self.found(&run, inventory, findings),
+            Ok(Ok(Made::Board(enrolment))) => self.identified(&run, enrolment),
+            Err(_) => self.apply_introspection(CORE, run.id, Event::Timeout).map(drop),
+            Ok(Err(trouble)) => {
                 for blame in trouble.blames {
                     let note = format!("introspection {}{}: {}", run.id, of_worker(&run), blame.reason);
                     self.note(CORE, "plugin.failed", Subject::Plugin(blame.inspector), note);

@@ -328,6 +328,9 @@ impl Rows {
     fn check_found(&self, changes: &[Change]) {
         let mut found: BTreeMap<WorkerId, _> = BTreeMap::new();
         for change in changes {
+            if let Change::RemoveWorker(id) = change {
+                found.insert(*id, Arc::default());
+            }
             let Change::PutWorker(worker) = change else { continue };
             let stored =
                 self.workers.get(&worker.id).map(|stored| stored.capabilities.introspected().clone());
