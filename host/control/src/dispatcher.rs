@@ -44,7 +44,7 @@ use crate::ports::{Drivers, Inspectors, Keys, Policies, Store, StoreError, TaskL
 use crate::processor::{self, Processor};
 use crate::publisher::{InFlight, Publisher, Sealed};
 use crate::refusal::Refused;
-use crate::runner::{Runner, TaskResult, Tools};
+use crate::runner::{Doors, Runner, TaskResult, Tools};
 use crate::runs::Runs;
 use crate::settings::Settings;
 use crate::supervisor::{Part, Running, Supervisor};
@@ -115,7 +115,7 @@ impl Controller {
             drivers: parts.drivers.clone(),
             keys: parts.keys,
             tunnels: parts.tunnels,
-            opening: tokio::sync::Mutex::default(),
+            doors: Doors::new(),
             clock: parts.clock.clone(),
             live: live.clone(),
             runs: Runs { view: view.clone(), feed: feed.clone(), commands: commands.downgrade() },

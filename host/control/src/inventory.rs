@@ -159,6 +159,12 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_not_its_neighbour() {
+        let value = read(r#"{"a":7.468162234820074e-44}"#).unwrap();
+        assert_eq!(value.get("a"), Number::real(7.468_162_234_820_074e-44).map(Value::Number).as_ref());
+    }
+
+    #[test]
     fn what_is_no_inventory_is_refused_with_its_place() {
         let refusals = [
             "",

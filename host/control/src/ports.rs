@@ -203,7 +203,7 @@ impl Inspectors for NoInspectors {
         _worker: View,
         _cancel: CancellationToken,
     ) -> BoxFuture<'static, Result<Inspected, Vec<Blame>>> {
-        ready(Ok(Inspected { inventory: raw, changes: Vec::new() })).boxed()
+        ready(Ok(Inspected { inventory: raw, changes: Vec::new(), by: Vec::new() })).boxed()
     }
 
     fn unknown(
@@ -222,6 +222,8 @@ pub struct Inspected {
     pub inventory: Arc<str>,
     /// (inspector, conclusion), in order.
     pub changes: Vec<(String, Change)>,
+    /// Every inspector that was at work on it, and its version.
+    pub by: Vec<(String, Digest)>,
 }
 
 /// Who an unknown board is.
@@ -240,6 +242,8 @@ pub struct Enrolment {
 pub struct Blame {
     /// Which.
     pub inspector: String,
+    /// Its version, where one was at work.
+    pub version: Option<Digest>,
     /// Why.
     pub reason: String,
 }

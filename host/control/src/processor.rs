@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use grove_domain::id::IntrospectionId;
 use grove_domain::introspection::{Findings, Introspection, Rules, State};
+use grove_domain::plugin::Digest;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::error::Elapsed;
@@ -35,8 +36,8 @@ pub(crate) struct Processed {
 
 /// What was made of it.
 pub(crate) enum Made {
-    /// Of a worker's: the inventory in the common form, and what follows from it.
-    Findings { inventory: Arc<str>, findings: Arc<Findings> },
+    /// Of a worker's: the inventory in the common form, what follows from it, and which inspectors say so.
+    Findings { inventory: Arc<str>, findings: Arc<Findings>, by: Vec<(String, Digest)> },
     /// Of an unknown board's: who it is, if anybody knows.
     Board(Option<Enrolment>),
 }

@@ -73,12 +73,28 @@ pub(crate) struct Tools {
     pub(crate) drivers: Arc<dyn Drivers>,
     pub(crate) keys: Arc<dyn Keys>,
     pub(crate) tunnels: Arc<dyn Tunnels>,
-    /// Held while a task opens a tunnel.
-    pub(crate) opening: tokio::sync::Mutex<()>,
+    pub(crate) doors: Doors,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) live: Arc<LiveTasks>,
     pub(crate) runs: Runs,
     pub(crate) settings: Arc<Settings>,
+}
+
+/// Lets one task at a time open the tunnel of a request. A few requests share a lock, which costs them little.
+pub(crate) struct Doors([tokio::sync::Mutex<()>; Self::LOCKS]);
+
+impl Doors {
+    const LOCKS: usize = 64;
+
+    pub(crate) fn new() -> Self {
+        Self(std::array::from_fn(|_| tokio::sync::Mutex::default()))
+    }
+
+    fn of(&self, request: RequestId) -> &tokio::sync::Mutex<()> {
+        let lock = request.0 % Self::LOCKS as u64;
+        #[expect(clippy::indexing_slicing, reason = "a remainder of their number")]
+        &self.0[lock as usize]
+    }
 }
 
 /// The runner; cheap to clone.

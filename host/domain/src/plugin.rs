@@ -163,7 +163,7 @@ impl PluginVersion {
 pub struct Probation {
     /// Until when.
     pub until: Timestamp,
-    /// Tasks or plans that ended on it since.
+    /// Tasks, plans or introspections that ended on it since.
     pub outcomes: u32,
     /// Those of them that it failed.
     pub failures: u32,

@@ -7,6 +7,7 @@
 mod action;
 mod apply;
 mod condition;
+mod effort;
 mod pattern;
 mod template;
 mod trial;
@@ -14,6 +15,7 @@ mod trial;
 pub use action::Action;
 pub use apply::{Failed, apply};
 pub use condition::{Comparison, Condition, Multiple, Source, Test, Verdict};
+pub use effort::MAX_EFFORT;
 pub use pattern::{Network, Pattern};
 pub use template::Template;
 pub use trial::{MAX_TRIED, Trial, Tried, trial};

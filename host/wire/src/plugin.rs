@@ -87,7 +87,7 @@ pub struct VersionName {
 pub struct Probation {
     /// Until when.
     pub until: Timestamp,
-    /// Tasks or plans that ended on it so far.
+    /// Tasks, plans or introspections that ended on it so far.
     pub outcomes: u32,
     /// Those of them that it failed.
     pub failures: u32,

@@ -19,9 +19,10 @@ use crate::table::Table;
 type Row = fn(&mut Table) -> Result<()>;
 
 /// Every row, by name.
-pub(crate) const ROWS: [(&str, Row); 13] = [
+pub(crate) const ROWS: [(&str, Row); 14] = [
     ("matching", matching::rounds),
     ("inventories", inventories::processing),
+    ("reapply", inventories::reapplied),
     ("create", create::empty),
     ("create-busy", create::busy),
     ("reads", reads::get_list_memory),

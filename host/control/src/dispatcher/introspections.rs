@@ -362,11 +362,20 @@ impl Dispatcher {
         // Of another revision: it was stopped, or begun again.
         let Some(run) = run.filter(|run| run.revision == processed.revision).cloned() else { return };
         let done = match processed.outcome {
-            Ok(Ok(Made::Findings { inventory, findings })) => self.found(&run, inventory, findings),
+            Ok(Ok(Made::Findings { inventory, findings, by })) => {
+                for (inspector, version) in by {
+                    self.plugin_outcome(&inspector, Some(version), None);
+                }
+                self.found(&run, inventory, findings)
+            }
             Ok(Ok(Made::Board(enrolment))) => self.identified(&run, enrolment),
             Err(_) => self.apply_introspection(CORE, run.id, Event::Timeout).map(drop),
             Ok(Err(trouble)) => {
                 for blame in trouble.blames {
+                    // What strangers send tells nothing against a version.
+                    if run.state != State::Enrolling {
+                        self.plugin_outcome(&blame.inspector, blame.version, Some(&blame.reason));
+                    }
                     let note = format!("introspection {}{}: {}", run.id, of_worker(&run), blame.reason);
                     self.note(CORE, "plugin.failed", Subject::Plugin(blame.inspector), note);
                 }

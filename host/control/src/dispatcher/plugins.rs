@@ -139,7 +139,7 @@ impl Dispatcher {
         let _ = self.apply_plugin(CORE, name, Event::ProbationDue);
     }
 
-    /// A task or plan of a plugin ended on this version. Nothing to do unless that is on probation.
+    /// A task, plan or introspection of a plugin ended on this version. Nothing to do unless that is on probation.
     pub(super) fn plugin_outcome(&mut self, name: &str, digest: Option<Digest>, failure: Option<&str>) {
         let Some(digest) = digest else { return };
         let tried = self

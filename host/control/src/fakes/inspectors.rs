@@ -9,12 +9,16 @@ use futures_util::future::BoxFuture;
 use grove_domain::id::{Uuid, WorkerId};
 use grove_domain::introspection::{Change, View};
 use grove_domain::inventory::Value;
+use grove_domain::plugin::Digest;
 use grove_domain::worker::Registration;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::inventory;
 use crate::ports::{Blame, Enrolment, Inspected, Inspectors};
+
+/// Its name.
+const NAME: &str = "fake-inspector";
 
 /// What an inspector does.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -32,7 +36,7 @@ pub enum Inspection {
     Panic,
 }
 
-/// One inspector named `fake`. It leaves an inventory as it is. Each text or number at its top is a capability; `fail` is
+/// One inspector, [`NAME`]. It leaves an inventory as it is. Each text or number at its top is a capability; `fail` is
 /// why the run is to fail; a board that nobody registered is the worker of its `uuid`, with the driver that it names.
 #[derive(Clone, Default)]
 pub struct FakeInspectors {
@@ -43,6 +47,7 @@ pub struct FakeInspectors {
 #[derive(Default)]
 struct Shared {
     inspection: Inspection,
+    version: Option<Digest>,
     asked: usize,
     active: usize,
     most_active: usize,
@@ -53,6 +58,11 @@ impl FakeInspectors {
     /// From now on it does this.
     pub fn behave(&self, inspection: Inspection) {
         self.shared.lock().inspection = inspection;
+    }
+
+    /// From now on this version of it is at work.
+    pub fn version(&self, version: Option<Digest>) {
+        self.shared.lock().version = version;
     }
 
     /// How often it was asked.
@@ -88,18 +98,18 @@ impl FakeInspectors {
     fn ask<T: Send + 'static>(
         &self,
         cancel: CancellationToken,
-        answer: impl FnOnce() -> Result<T, Vec<Blame>> + Send + 'static,
+        answer: impl FnOnce(Option<Digest>) -> Result<T, Vec<Blame>> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, Vec<Blame>>> {
         let life = self.life.clone();
         if life.is_cancelled() {
             return std::future::pending().boxed();
         }
-        let inspection = {
+        let (inspection, version) = {
             let mut shared = self.shared.lock();
             shared.asked += 1;
             shared.active += 1;
             shared.most_active = shared.most_active.max(shared.active);
-            shared.inspection.clone()
+            (shared.inspection.clone(), shared.version)
         };
         let active = Active(self.clone());
         async move {
@@ -109,8 +119,10 @@ impl FakeInspectors {
                 () = life.cancelled() => std::future::pending().await,
                 () = cancel.cancelled() => Err(blame("stopped")),
                 () = work(&inspection) => match inspection {
-                    Inspection::Fail(reason) => Err(blame(&reason)),
-                    _ => answer(),
+                    Inspection::Fail(reason) => {
+                        Err(vec![Blame { inspector: NAME.to_owned(), version, reason }])
+                    }
+                    _ => answer(version),
                 },
             }
         }
@@ -120,7 +132,7 @@ impl FakeInspectors {
 
 impl Inspectors for FakeInspectors {
     fn names(&self) -> Vec<String> {
-        vec!["fake".to_owned()]
+        vec![NAME.to_owned()]
     }
 
     fn inspect(
@@ -129,14 +141,15 @@ impl Inspectors for FakeInspectors {
         _worker: View,
         cancel: CancellationToken,
     ) -> BoxFuture<'static, Result<Inspected, Vec<Blame>>> {
-        self.ask(cancel, move || {
+        self.ask(cancel, move |version| {
             let conclusions = top(&raw)?.into_iter().filter_map(|(key, value)| match key.as_str() {
                 "fail" => Some(Change::Fail(value.text()?)),
                 "uuid" | "driver" => None,
                 _ => Some(Change::SetCapability(key, value.text()?)),
             });
-            let changes = conclusions.map(|change| ("fake".to_owned(), change)).collect();
-            Ok(Inspected { inventory: raw, changes })
+            let changes = conclusions.map(|change| (NAME.to_owned(), change)).collect();
+            let by = version.map(|version| (NAME.to_owned(), version)).into_iter().collect();
+            Ok(Inspected { inventory: raw, changes, by })
         })
     }
 
@@ -145,14 +158,14 @@ impl Inspectors for FakeInspectors {
         raw: Arc<str>,
         cancel: CancellationToken,
     ) -> BoxFuture<'static, Result<Option<Enrolment>, Vec<Blame>>> {
-        self.ask(cancel, move || {
+        self.ask(cancel, move |_| {
             let top = top(&raw)?;
             let Some(id) = top.get("uuid").and_then(Value::text) else { return Ok(None) };
             let id = Uuid::try_parse(&id).map_err(|error| blame(&error.to_string()))?;
             let driver = top.get("driver").and_then(Value::text).unwrap_or_else(|| "fake".to_owned());
             let registration =
                 Registration { driver, driver_config: "{}".to_owned(), capabilities: Arc::default() };
-            Ok(Some(Enrolment { inspector: "fake".to_owned(), worker: WorkerId(id), registration }))
+            Ok(Some(Enrolment { inspector: NAME.to_owned(), worker: WorkerId(id), registration }))
         })
     }
 }
@@ -176,7 +189,7 @@ fn top(raw: &str) -> Result<BTreeMap<String, Value>, Vec<Blame>> {
 }
 
 fn blame(reason: &str) -> Vec<Blame> {
-    vec![Blame { inspector: "fake".to_owned(), reason: reason.to_owned() }]
+    vec![Blame { inspector: NAME.to_owned(), version: None, reason: reason.to_owned() }]
 }
 
 /// An inventory that is worked on.

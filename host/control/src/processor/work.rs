@@ -67,7 +67,7 @@ async fn conclude(
     let rules: Vec<Arc<Rule>> = farm.rules().cloned().collect();
     drop(farm);
     let inspected = tools.inspectors.inspect(raw, view.clone(), cancel.clone()).await.map_err(blamed)?;
-    let Inspected { inventory, changes } = inspected;
+    let Inspected { inventory, changes, by } = inspected;
     if inventory.len() > MAX_INVENTORY {
         let bytes = inventory.len();
         return Err(Trouble::new(format!(
@@ -75,7 +75,7 @@ async fn conclude(
         )));
     }
     let found = aside(inventory.clone(), move |inventory| judged(&inventory, changes, &rules, &view)).await?;
-    Ok(Made::Findings { inventory, findings: Arc::new(found) })
+    Ok(Made::Findings { inventory, findings: Arc::new(found), by })
 }
 
 /// What inspectors and rules found, as one.
@@ -102,7 +102,7 @@ async fn identify(tools: &Tools, raw: Arc<str>, cancel: &CancellationToken) -> R
         return Ok(Made::Board(None));
     };
     if let Err(reason) = acceptable(tools, &enrolment).await {
-        let blame = Blame { inspector: enrolment.inspector, reason };
+        let blame = Blame { inspector: enrolment.inspector, version: None, reason };
         return Err(blamed(vec![blame]));
     }
     Ok(Made::Board(Some(enrolment)))

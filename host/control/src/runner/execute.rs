@@ -153,9 +153,10 @@ impl Work<'_> {
         let access = self.call_for_access(StepKind::Authorize, call).await?;
         self.watch.own_step(StepKind::OpenTunnel, StepOutcome::Success);
         let target = (access.host.clone(), access.port);
-        // One at a time, and none that was superseded: else a driver that does not hear that it was cancelled would take
+        // One of a request at a time, and none that was superseded: else a driver that does not hear that it was cancelled would take
         // away the tunnel to the worker that its request has by now, and give one to its own.
-        let opening = until_cancelled(self.cancel, self.ends, self.tools.opening.lock()).await?;
+        let door = self.tools.doors.of(request.id).lock();
+        let door = until_cancelled(self.cancel, self.ends, door).await?;
         if self.cancel.is_cancelled() {
             return Err(CallError::Cancelled);
         }
@@ -170,7 +171,7 @@ impl Work<'_> {
                 return Err(times_up());
             }
         };
-        drop(opening);
+        drop(door);
         let opened =
             Opened { request: request.id, port, access: access.clone(), private_key, authorized_keys };
         Ok(Found { access: Some(access), opened: Some(opened), ..found })

@@ -14,12 +14,13 @@ use grove_domain::introspection::{Kind, NotAdmitted, Refusal, State, Way};
 use grove_domain::inventory::Value;
 use grove_domain::limit::Scope;
 use grove_domain::moment::{SignedDuration, Timestamp};
+use grove_domain::plugin;
 use grove_domain::request;
 use grove_domain::rule::{Action, Condition, Multiple, Rule, Source, Template, Test};
 use grove_domain::task::{Phase, TaskKind};
 use grove_domain::worker::{self, Edit, FailureKind};
 
-use crate::support::{Farm, failure, id, token};
+use crate::support::{Farm, digest, failure, id, inspector, token};
 
 /// What introspection found on a worker.
 fn found(farm: &Farm, number: u128) -> Map {
@@ -98,7 +99,7 @@ async fn a_driver_reads_a_board_and_a_request_meets_what_nobody_typed() {
     assert_eq!(steps, ["read the inventory", "process the inventory"]);
     assert_eq!(farm.controller.inventory(run, Kind::Raw).await.unwrap().as_deref(), Some("{\"cpus\":4}"));
     let findings = farm.controller.findings(run).await.unwrap().unwrap();
-    assert_eq!(findings.by, map(&[("cpus", "inspector/fake")]));
+    assert_eq!(findings.by, map(&[("cpus", "inspector/fake-inspector")]));
     let told = farm.events("worker.capabilities").pop().unwrap();
     assert_eq!((told.before.as_deref(), told.after.as_deref()), (Some(""), Some("cpus=4")));
     farm.want_idle(1).await;
@@ -545,9 +546,9 @@ async fn what_fails_changes_nothing_and_is_named() {
     };
     // An inspector.
     farm.fakes.inspectors.behave(Inspection::Fail("no CPU is listed".to_owned()));
-    assert_eq!(reapply().await, "inspector/fake: no CPU is listed");
+    assert_eq!(reapply().await, "inspector/fake-inspector: no CPU is listed");
     let told = farm.events("plugin.failed").pop().unwrap();
-    assert_eq!(told.subject.to_string(), "plugin/fake");
+    assert_eq!(told.subject.to_string(), "plugin/fake-inspector");
     // What adapts it.
     farm.fakes.inspectors.behave(Inspection::Panic);
     assert_eq!(reapply().await, "what adapts the inspectors broke; its log says how");
@@ -576,7 +577,7 @@ async fn what_fails_changes_nothing_and_is_named() {
         let expected = match number {
             2 => "an inventory is a JSON object, this is a list",
             3 => "EOF while parsing a value at line 1 column 5",
-            _ => "inspector/fake: UUID is the farm's own capability",
+            _ => "inspector/fake-inspector: UUID is the farm's own capability",
         };
         assert_eq!(error, expected);
         assert_eq!(found(&farm, number), Map::new());
@@ -710,11 +711,11 @@ async fn an_unknown_board_becomes_a_worker_in_maintenance_or_is_refused() {
     );
     assert_eq!(found(&farm, 5), map(&[("cpus", "4")]));
     let told = farm.events("worker.registered").pop().unwrap();
-    assert_eq!(told.actor, "inspector:fake");
+    assert_eq!(told.actor, "inspector:fake-inspector");
     for (inventory, expected) in [
         ("{}".to_owned(), "no inspector knows this board".to_owned()),
         (named(5, "fake"), format!("worker {} is registered already: introspect it instead", id(5))),
-        (named(6, "laser"), "inspector/fake: there is no driver \"laser\"".to_owned()),
+        (named(6, "laser"), "inspector/fake-inspector: there is no driver \"laser\"".to_owned()),
     ] {
         let run = enrol(inventory).await.unwrap();
         let ended = farm.run_is(run.id, State::Error).await;
@@ -1072,7 +1073,7 @@ async fn an_inventory_has_its_longest() {
     assert_eq!(refused, Refused::InventoryTooLarge { bytes, limit: MAX_INVENTORY });
     let sent = farm.controller.introspection_data(run, token('a'), sized(MAX_INVENTORY)).await;
     assert_eq!(sent.unwrap().state, State::Processing);
-    assert_eq!(farm.run_is(run, State::Error).await.error.as_deref(), Some("inspector/fake: x"));
+    assert_eq!(farm.run_is(run, State::Error).await.error.as_deref(), Some("inspector/fake-inspector: x"));
     farm.fakes.drivers.inventory(id(1), &sized(bytes));
     let run = farm.pull(1).await;
     let error = farm.run_is(run, State::Error).await.error.clone().unwrap();
@@ -1100,5 +1101,47 @@ async fn a_worker_that_is_wanted_elsewhere_is_not_held_by_its_reapplying() {
     assert_eq!(farm.run(run).state, State::Reapplying, "what was begun before does not count");
     farm.pass(Duration::from_secs(30)).await;
     assert_eq!(farm.run(run).state, State::Finished);
+    farm.check_settled();
+}
+
+#[tokio::test(start_paused = true)]
+async fn inspections_tell_against_a_version_on_probation() {
+    let plugin_rules = plugin::Rules { failures: 2, percent: 60, ..plugin::Rules::default() };
+    let farm = Farm::with(Settings { plugin_rules, ..Settings::default() }).await;
+    let installed = |letter| {
+        farm.fakes.inspectors.version(Some(digest(letter)));
+        farm.install(inspector(letter))
+    };
+    installed('A').await;
+    farm.add(1, &[]).await;
+    installed('B').await;
+    let probation = || farm.plugin("fake-inspector").probation.map(|it| (it.outcomes, it.failures));
+    assert_eq!(probation(), Some((0, 0)));
+    let fails = || farm.fakes.inspectors.behave(Inspection::Fail("no CPU is listed".to_owned()));
+
+    // Strangers cannot take a version away.
+    fails();
+    let stranger = farm.controller.enrol("board", "{}".into()).await.unwrap();
+    farm.run_is(stranger.id, State::Error).await;
+    assert_eq!(probation(), Some((0, 0)));
+
+    farm.fakes.inspectors.behave(Inspection::Instant);
+    let run = farm.pull(1).await;
+    farm.run_is(run, State::Finished).await;
+    assert_eq!(probation(), Some((1, 0)));
+    fails();
+    for failures in 1..3 {
+        let run = farm.pull(1).await;
+        farm.run_is(run, State::Error).await;
+        let plugin = farm.plugin("fake-inspector");
+        if failures == 1 {
+            assert_eq!((plugin.active, probation()), (Some(digest('B')), Some((2, 1))));
+        } else {
+            assert_eq!((plugin.active, plugin.probation), (Some(digest('A')), None));
+            let trouble = plugin.trouble.clone().unwrap();
+            assert!(trouble.contains("no CPU is listed") && trouble.contains("rolled back"), "{trouble}");
+        }
+    }
+    farm.settle().await;
     farm.check_settled();
 }

@@ -57,6 +57,11 @@ pub(crate) fn version(letter: char) -> PluginVersion {
     }
 }
 
+/// A version of the inspector.
+pub(crate) fn inspector(letter: char) -> PluginVersion {
+    PluginVersion { name: "fake-inspector".to_owned(), kind: PluginKind::Inspector, ..version(letter) }
+}
+
 /// A version of a policy.
 pub(crate) fn policy(name: &str, letter: char) -> PluginVersion {
     PluginVersion { name: name.to_owned(), kind: PluginKind::Policy, ..version(letter) }

@@ -1,5 +1,6 @@
 //! Paths into an inventory: JSON pointers in which `*` stands for every value.
 
+use std::convert::Infallible;
 use std::fmt;
 
 use super::Value;
@@ -50,7 +51,21 @@ impl Path {
 
     /// The values that it leads to, in the order of the inventory. They are no parts of each other.
     pub fn select<'a>(&self, top: &'a Value) -> Vec<&'a Value> {
+        let Ok(found) = self.select_within(top, |_| Ok::<_, Infallible>(()));
+        found
+    }
+
+    /// The same, as long as `looked` agrees to so many more values being looked at.
+    ///
+    /// # Errors
+    /// What it says otherwise.
+    pub fn select_within<'a, E>(
+        &self,
+        top: &'a Value,
+        mut looked: impl FnMut(usize) -> Result<(), E>,
+    ) -> Result<Vec<&'a Value>, E> {
         let mut found = vec![top];
+        looked(1)?;
         for part in &self.0 {
             let next = |value: &'a Value| -> Vec<&'a Value> {
                 match (part, value) {
@@ -61,8 +76,9 @@ impl Path {
                 }
             };
             found = found.into_iter().flat_map(next).collect();
+            looked(found.len())?;
         }
-        found
+        Ok(found)
     }
 
     /// The one to the value of that name below this one.

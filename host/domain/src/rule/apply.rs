@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::condition::Source;
+use super::effort::{Effort, TooMuch};
 use super::{Action, Condition, Rule};
 use crate::capability::Map;
 use crate::id::RuleId;
@@ -23,7 +24,7 @@ pub struct Failed {
 /// rules that apply act in the order of their places. `found` is what inspectors found.
 ///
 /// # Errors
-/// The first rule that cannot act, or wants the run to fail.
+/// The first rule that cannot act, wants the run to fail, or has more looked at than [`MAX_EFFORT`](super::MAX_EFFORT).
 pub fn apply<'a>(
     rules: impl IntoIterator<Item = &'a Rule>,
     inventory: &Value,
@@ -31,12 +32,20 @@ pub fn apply<'a>(
     found: &Map,
 ) -> Result<Vec<(RuleId, Change)>, Failed> {
     let facts = Facts::new(inventory, worker, found);
-    let mut applying: Vec<_> = rules.into_iter().filter(|rule| facts.meet(rule)).collect();
-    applying.sort_by_key(|rule| rule.place);
+    let mut effort = Effort::new();
+    let failed = |rule: &Rule, reason| Failed { rule: rule.id, reason };
+    let mut rules: Vec<_> = rules.into_iter().collect();
+    rules.sort_by_key(|rule| rule.place);
+    let mut applying = Vec::new();
+    for rule in rules {
+        if facts.meet(rule, &mut effort).map_err(|too_much| failed(rule, too_much.to_string()))? {
+            applying.push(rule);
+        }
+    }
     let mut found = found.clone();
     let mut changes = Vec::new();
     for rule in applying {
-        let acted = facts.act(rule, &mut found).map_err(|reason| Failed { rule: rule.id, reason })?;
+        let acted = facts.act(rule, &mut found).map_err(|reason| failed(rule, reason))?;
         changes.extend(acted.into_iter().map(|change| (rule.id, change)));
     }
     Ok(changes)
@@ -71,8 +80,16 @@ impl<'a> Facts<'a> {
         rule.scope.as_ref().is_none_or(|group| self.groups.contains(group))
     }
 
-    fn meet(&self, rule: &Rule) -> bool {
-        self.in_scope(rule) && rule.conditions.iter().all(|condition| condition.holds(self.tree(condition)))
+    fn meet(&self, rule: &Rule, effort: &mut Effort) -> Result<bool, TooMuch> {
+        if !self.in_scope(rule) {
+            return Ok(false);
+        }
+        for condition in &rule.conditions {
+            if !condition.holds(self.tree(condition), effort)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What a rule changes in what was found so far.

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::net::IpAddr;
 
+use super::effort::{Effort, TooMuch};
 use super::pattern::{Network, Pattern, shown};
 use super::short;
 use crate::inventory::{Number, Path, Value};
@@ -297,21 +298,30 @@ fn real(value: &Value) -> Option<f64> {
 
 impl Condition {
     /// Whether it holds in that tree.
-    pub(super) fn holds(&self, tree: &Value) -> bool {
-        self.decide(self.judge(tree).into_iter().map(|(_, verdict)| verdict))
+    pub(super) fn holds(&self, tree: &Value, effort: &mut Effort) -> Result<bool, TooMuch> {
+        let judged = self.judge(tree, effort)?;
+        Ok(self.decide(judged.map(|(_, verdict)| verdict)))
     }
 
     /// Each value it is about, with what is said of it. None when nothing is there to be asked about.
-    pub(super) fn judge<'a>(&self, tree: &'a Value) -> Vec<(&'a Value, Verdict)> {
-        let mut values = self.path.select(tree);
+    pub(super) fn judge<'a>(
+        &self,
+        tree: &'a Value,
+        effort: &mut Effort,
+    ) -> Result<impl Iterator<Item = (&'a Value, Verdict)>, TooMuch> {
+        let mut values = self.path.select_within(tree, |values| effort.spend(values))?;
+        if let Test::Matches(_) | Test::Contains(_) = self.test {
+            let searched = |value: &&Value| if let Value::Text(text) = value { text.len() / 64 } else { 0 };
+            effort.spend(values.iter().map(searched).sum())?;
+        }
         if values.is_empty() && self.test == Test::IsEmpty {
             values.push(&Value::Null);
         }
-        let verdict = |value| {
+        let verdict = move |value| {
             let verdict = self.test.judge(value);
             if self.invert { verdict.inverted() } else { verdict }
         };
-        values.into_iter().map(|value| (value, verdict(value))).collect()
+        Ok(values.into_iter().map(move |value| (value, verdict(value))))
     }
 
     /// Whether it holds where that is said of its values. A condition about nothing does not.

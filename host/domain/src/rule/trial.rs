@@ -1,6 +1,7 @@
 //! Trying a rule out: what it would do, and why.
 
 use super::apply::Facts;
+use super::effort::{Effort, TooMuch};
 use super::{Condition, Rule, Verdict};
 use crate::capability::Map;
 use crate::introspection::{Change, View};
@@ -14,7 +15,7 @@ pub const MAX_TRIED: usize = 20;
 pub struct Trial {
     /// Whether it is for that worker at all.
     pub in_scope: bool,
-    /// Each of its conditions.
+    /// Each of its conditions; without those that there is too much to look at for.
     pub conditions: Vec<Tried>,
     /// Whether it would act.
     pub applies: bool,
@@ -37,16 +38,25 @@ pub struct Tried {
 pub fn trial(rule: &Rule, inventory: &Value, worker: &View, found: &Map) -> Trial {
     let facts = Facts::new(inventory, worker, found);
     let in_scope = facts.in_scope(rule);
+    let mut effort = Effort::new();
     let tried = |condition: &Condition| {
-        let mut values = condition.judge(facts.tree(condition));
+        let mut values: Vec<_> = condition.judge(facts.tree(condition), &mut effort)?.collect();
         let holds = condition.decide(values.iter().map(|(_, verdict)| *verdict));
         let count = values.len();
         values.truncate(MAX_TRIED);
         let values = values.into_iter().map(|(value, verdict)| (value.clone(), verdict)).collect();
-        Tried { holds, count, values }
+        Ok(Tried { holds, count, values })
     };
-    let conditions: Vec<_> = rule.conditions.iter().map(tried).collect();
-    let applies = in_scope && conditions.iter().all(|condition| condition.holds);
-    let outcome = if applies { facts.act(rule, &mut found.clone()) } else { Ok(Vec::new()) };
+    let mut conditions = Vec::new();
+    let judged = rule.conditions.iter().map(tried).try_for_each(|tried| {
+        conditions.push(tried?);
+        Ok::<_, TooMuch>(())
+    });
+    let applies = in_scope && judged.is_ok() && conditions.iter().all(|condition| condition.holds);
+    let outcome = match judged {
+        Err(too_much) => Err(too_much.to_string()),
+        Ok(()) if applies => facts.act(rule, &mut found.clone()),
+        Ok(()) => Ok(Vec::new()),
+    };
     Trial { in_scope, conditions, applies, outcome }
 }

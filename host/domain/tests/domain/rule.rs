@@ -6,8 +6,8 @@ use grove_domain::id::{RuleId, Uuid};
 use grove_domain::introspection::{Change, View};
 use grove_domain::inventory::{Path, Value};
 use grove_domain::rule::{
-    Action, Condition, Failed, MAX_ACTIONS, MAX_CONDITIONS, MAX_TRIED, Multiple, Rule, Source, Template,
-    Test, Trial, apply, trial,
+    Action, Condition, Failed, MAX_ACTIONS, MAX_CONDITIONS, MAX_EFFORT, MAX_TRIED, Multiple, Rule, Source,
+    Template, Test, Trial, apply, trial,
 };
 
 use crate::fixtures::{at, list, map, number, real, text, tree, worker_id};
@@ -336,4 +336,39 @@ fn a_trial_tells_why() {
     assert_eq!((told.applies, told.outcome), (true, Err("always".to_owned())));
     let told = tried(&rule(vec![], vec![extend("uart", "{data[cpu][model]}")]), &inventory);
     assert_eq!(told.outcome, Ok(vec![changed("uart", "4,A53")]));
+}
+
+#[test]
+fn rules_look_at_so_much_and_no_more() {
+    let wide =
+        tree([("v", Value::List((0..1000).map(number).collect())), ("text", text(&"x".repeat(64_000)))]);
+    // Two steps, and a thousand values.
+    let looks = |number| {
+        numbered(
+            number,
+            rule(vec![on(Source::Data, "/v/*", "lt", Some(self::number(0)))], vec![set("a", "1")]),
+        )
+    };
+    let searches = |number| {
+        numbered(
+            number,
+            rule(vec![on(Source::Data, "/text", "contains", Some(text("y")))], vec![set("a", "1")]),
+        )
+    };
+    for (each, most) in [(&looks as &dyn Fn(u128) -> Rule, MAX_EFFORT / 1002), (&searches, MAX_EFFORT / 1002)]
+    {
+        let rules: Vec<_> = (1..=most as u128).map(each).collect();
+        assert_eq!(done(&rules, &wide), Ok(vec![]));
+        let rules: Vec<_> = (1..=most as u128 + 1).map(each).collect();
+        let failed = done(&rules, &wide).unwrap_err();
+        assert_eq!(failed.rule, rules.last().unwrap().id, "the one that went too far");
+        assert!(failed.reason.contains("more than 1000000 values"), "{failed}");
+    }
+
+    let heavy = tree([("v", Value::List(vec![Value::Null; MAX_EFFORT]))]);
+    let conditions =
+        vec![on(Source::Data, "/v", "is-empty", None), on(Source::Data, "/v/*", "is-empty", None)];
+    let told = tried(&rule(conditions, vec![set("a", "1")]), &heavy);
+    assert_eq!((told.conditions.len(), told.applies), (1, false));
+    assert!(told.outcome.unwrap_err().contains("more than 1000000 values"));
 }

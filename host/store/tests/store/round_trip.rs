@@ -15,25 +15,26 @@ use crate::farm::{
 /// The worker that requests hold.
 const HOLDER: u128 = 7;
 
-fn request() -> impl Strategy<Value = grove_domain::request::Request> {
-    any::request(1, WorkerId(Uuid::from_u128(HOLDER)))
+fn request() -> BoxedStrategy<grove_domain::request::Request> {
+    any::request(1, WorkerId(Uuid::from_u128(HOLDER))).boxed()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
+    // Boxed: so many of them, as they are, fill a stack.
     #[test]
     fn every_entity_comes_back_as_it_was(
-        worker in any::worker(1),
-        task in any::task(),
-        event in any::event(1),
+        worker in any::worker(1).boxed(),
+        task in any::task().boxed(),
+        event in any::event(1).boxed(),
         request in request(),
         mut later in request(),
-        (plugin, versions) in any::plugin(),
-        run in any::introspection(WorkerId(Uuid::from_u128(HOLDER))),
+        (plugin, versions) in any::plugin().boxed(),
+        run in any::introspection(WorkerId(Uuid::from_u128(HOLDER))).boxed(),
         findings in any::findings(),
         inventory in any::text(),
-        rules in (any::rule(1), any::rule(2)),
+        rules in (any::rule(1).boxed(), any::rule(2).boxed()),
     ) {
         let (folder, store) = farm::new();
         let epoch = store.load().unwrap().epoch;

@@ -305,11 +305,11 @@ mod tests {
 
     #[test]
     fn what_is_not_changed_stays_to_the_letter() {
-        let text = "{ \"b\": 1.50,\n \"a\": null }";
+        let text = "{ \"b\": 1.50,\n \"a\": null, \"c\": 7.468162234820074e-44 }";
         assert_eq!(inventory(text).into_text(), text);
         let mut changed = inventory(text);
         changed.root_mut()["a"] = Value::from(2);
-        assert_eq!(changed.into_text(), r#"{"a":2,"b":1.5}"#);
+        assert_eq!(changed.into_text(), r#"{"a":2,"b":1.5,"c":7.468162234820074e-44}"#);
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! An inventory through both inspectors that are shipped and ten rules: what a finished introspection costs beside its
-//! rows. The twin is the same code of the inspectors, built for this machine, with the same rules.
+//! Inventories through both inspectors that are shipped and ten rules: what a finished introspection costs beside its
+//! rows, and those of a whole farm processed again. The twin is the same code of the inspectors, built for this machine,
+//! with the same rules, and keeps nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,12 +18,16 @@ use inspector_linux_inventory::LinuxInventory;
 use inspector_usb_devices::UsbDevices;
 use serde_json::json;
 
+use crate::farm::{Farm, NO_KEYS, folder, worker as board};
 use crate::guests::{Deaf, plugin, runtime};
+use crate::http::request;
 use crate::stats::median;
 use crate::table::{Goal, Line, Table};
 
 const ROUNDS: usize = 15;
 const A_ROUND: u32 = 100;
+const WORKERS: u64 = 10_000;
+const RULES: u64 = 10;
 
 const LINUX: &str = "linux-inventory";
 const USB: &str = "usb-devices";
@@ -39,6 +44,62 @@ pub(super) fn processing(table: &mut Table) -> Result<()> {
     ));
     table.line(line("  ... if instances were kept from one to the next", kept, Goal::None));
     Ok(())
+}
+
+/// The stored inventories of a farm, processed again at a word.
+pub(super) fn reapplied(table: &mut Table) -> Result<()> {
+    let state = folder()?;
+    let farm = Farm::start(state.path(), NO_KEYS)?;
+    let raw = inventory();
+    farm.register(0..WORKERS, &format!(r#"{{"inventory":{raw}}}"#))?;
+    let rules: Vec<_> = (0..RULES).map(|number| request("POST", "/api/v2/rules", &sent(number))).collect();
+    farm.all(&rules)?;
+    let events = farm.events("introspection.state")?;
+    let begin = |number| format!(r#"{{"worker":"{}","way":"pull"}}"#, board(number));
+    let begin = |number| request("POST", "/api/v2/introspections", &begin(number));
+    let all: Vec<_> = (0..WORKERS).map(begin).collect();
+    farm.all(&all)?;
+    events.count(all.len(), |heard| heard.after == "finished")?;
+
+    let (rules, worker) = (self::rules()?, worker());
+    let (mut rates, mut twins) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let begin = Instant::now();
+        let begun = farm.ask(&request("POST", "/api/v2/introspections/reapply", ""))?;
+        ensure!(begun.get("count").and_then(serde_json::Value::as_u64) == Some(WORKERS), "{begun}");
+        let last = events.count(all.len(), |heard| heard.after == "finished")?.context("none")?;
+        rates.push(WORKERS as f64 / last.heard.duration_since(begin).as_secs_f64());
+        twins.push(native_rate(&raw, &rules, &worker)?);
+    }
+    table.line(Line {
+        work: "10,000 stored inventories reapplied in a farm, with their rows",
+        unit: "/s",
+        ours: median(&rates),
+        twin: Some(median(&twins)),
+        goal: Goal::None,
+        peer: "",
+    });
+    farm.stop()
+}
+
+/// The twin on every core.
+fn native_rate(raw: &str, rules: &[Rule], worker: &View) -> Result<f64> {
+    let threads = std::thread::available_parallelism()?.get() as u64;
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        let works = |_| {
+            scope.spawn(|| -> Result<()> {
+                let natives = Natives::begin()?;
+                for _ in 0..WORKERS / threads {
+                    ruled(&natives.inspected(raw, worker)?, rules, worker)?;
+                }
+                Ok(())
+            })
+        };
+        let at_work: Vec<_> = (0..threads).map(works).collect();
+        at_work.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow!("a twin broke"))?)
+    })?;
+    Ok((WORKERS / threads * threads) as f64 / begin.elapsed().as_secs_f64())
 }
 
 /// Inventories a second.
@@ -220,7 +281,22 @@ fn rules() -> Result<Vec<Rule>> {
             revision: 1,
         })
     };
-    (0..10).map(rule).collect()
+    (0..RULES).map(rule).collect()
+}
+
+/// The rule of that number, as an admin sends it.
+fn sent(number: u64) -> String {
+    json!({
+        "conditions": [
+            { "path": "/system/vendor", "op": "contains", "value": "Example" },
+            { "path": "/pci/*/device", "op": "eq", "value": format!("{number:04x}") },
+        ],
+        "actions": [
+            { "action": "add-trait", "name": format!("card{number}") },
+            { "action": "set-label", "name": format!("made{number}"), "value": "{data[system][vendor]}" },
+        ],
+    })
+    .to_string()
 }
 
 /// A PC with something plugged in: 8 KiB, as drivers tell of one.

@@ -11,6 +11,7 @@ use futures_util::future::{BoxFuture, join_all};
 use grove_control::ports::{Blame, Enrolment, Inspected, Inspectors};
 use grove_domain::id::{Uuid, WorkerId};
 use grove_domain::introspection::{Change, View};
+use grove_domain::plugin::Digest;
 use grove_domain::worker::Registration;
 use grove_runtime::{
     self as runtime, CallError, CallLimits, Cause, Finding, InspectorPlugin, InspectorSession, WorkerView,
@@ -48,7 +49,9 @@ impl Inspectors for PluginInspectors {
         async move {
             let (mut round, inventory) = inspectors.normalized(&raw, &cancel).await?;
             let changes = round.derive(&inventory, &view(&worker)).await?;
-            Ok(Inspected { inventory: inventory.into(), changes })
+            let by =
+                round.0.iter().filter_map(|at_work| Some((at_work.name.clone(), at_work.version?))).collect();
+            Ok(Inspected { inventory: inventory.into(), changes, by })
         }
         .boxed()
     }
@@ -77,7 +80,8 @@ impl PluginInspectors {
     /// All inspectors at work, and the inventory as they brought it into form, one after the other. Each is asked, also
     /// where others failed.
     async fn normalized(&self, raw: &str, cancel: &CancellationToken) -> Result<(Round, String), Vec<Blame>> {
-        let names = self.registry.known_inspectors().await.map_err(|reason| vec![blame("any", reason)])?;
+        let names =
+            self.registry.known_inspectors().await.map_err(|reason| vec![blame("any", None, reason)])?;
         let names = self.ordered(names);
         let opened = join_all(names.iter().map(|name| self.open(name, cancel))).await;
         let (mut at_work, mut blames) = (Vec::new(), Vec::new());
@@ -88,20 +92,21 @@ impl PluginInspectors {
             }
         }
         let mut inventory = raw.to_owned();
-        for AtWork { name, session } in &mut at_work {
-            match session.normalize(inventory.clone()).await {
+        for inspector in &mut at_work {
+            match inspector.session.normalize(inventory.clone()).await {
                 Ok(normalized) => inventory = normalized,
-                Err(error) => blames.push(failed(name, &error)),
+                Err(error) => blames.push(inspector.failed(&error)),
             }
         }
         if blames.is_empty() { Ok((Round(at_work), inventory)) } else { Err(blames) }
     }
 
     async fn open(&self, name: &str, cancel: &CancellationToken) -> Result<AtWork, Blame> {
-        let plugin = self.registry.inspector(name).await.map_err(|reason| blame(name, reason))?;
+        let plugin = self.registry.inspector(name).await.map_err(|reason| blame(name, None, reason))?;
+        let version = plugin.digest().parse().ok();
         let session = open(&plugin, self.settings.of(name), cancel.clone()).await;
-        let session = session.map_err(|error| failed(name, &error))?;
-        Ok(AtWork { name: name.to_owned(), session })
+        let session = session.map_err(|error| failed(name, version, &error))?;
+        Ok(AtWork { name: name.to_owned(), version, session })
     }
 }
 
@@ -110,7 +115,14 @@ struct Round(Vec<AtWork>);
 
 struct AtWork {
     name: String,
+    version: Option<Digest>,
     session: InspectorSession,
+}
+
+impl AtWork {
+    fn failed(&self, error: &CallError) -> Blame {
+        failed(&self.name, self.version, error)
+    }
 }
 
 impl Round {
@@ -121,10 +133,12 @@ impl Round {
         worker: &WorkerView,
     ) -> Result<Vec<(String, Change)>, Vec<Blame>> {
         let (mut changes, mut blames) = (Vec::new(), Vec::new());
-        for AtWork { name, session } in &mut self.0 {
-            match session.derive(inventory.to_owned(), worker.clone()).await {
-                Ok(found) => changes.extend(found.into_iter().map(|found| (name.clone(), change(found)))),
-                Err(error) => blames.push(failed(name, &error)),
+        for inspector in &mut self.0 {
+            match inspector.session.derive(inventory.to_owned(), worker.clone()).await {
+                Ok(found) => {
+                    changes.extend(found.into_iter().map(|found| (inspector.name.clone(), change(found))));
+                }
+                Err(error) => blames.push(inspector.failed(&error)),
             }
         }
         if blames.is_empty() { Ok(changes) } else { Err(blames) }
@@ -132,11 +146,13 @@ impl Round {
 
     /// Who the first of them that knows says it is. Where one fails, those after it do not decide in its place.
     async fn unknown(&mut self, inventory: &str) -> Result<Option<Enrolment>, Vec<Blame>> {
-        for AtWork { name, session } in &mut self.0 {
-            match session.unknown_device(inventory.to_owned()).await {
+        for inspector in &mut self.0 {
+            match inspector.session.unknown_device(inventory.to_owned()).await {
                 Ok(None) => {}
-                Ok(Some(found)) => return enrolment(name, found).map(Some).map_err(|blame| vec![blame]),
-                Err(error) => return Err(vec![failed(name, &error)]),
+                Ok(Some(found)) => {
+                    return enrolment(&inspector.name, found).map(Some).map_err(|blame| vec![blame]);
+                }
+                Err(error) => return Err(vec![inspector.failed(&error)]),
             }
         }
         Ok(None)
@@ -185,7 +201,7 @@ fn change(finding: Finding) -> Change {
 fn enrolment(inspector: &str, found: runtime::Registration) -> Result<Enrolment, Blame> {
     let runtime::Registration { uuid, capabilities, driver, config } = found;
     let worker = uuid.parse().map(WorkerId).map_err(|_| {
-        blame(inspector, format!("unknown-device: it names the board {uuid:?}, which is no uuid"))
+        blame(inspector, None, format!("unknown-device: it names the board {uuid:?}, which is no uuid"))
     })?;
     let registration = Registration {
         driver,
@@ -195,17 +211,17 @@ fn enrolment(inspector: &str, found: runtime::Registration) -> Result<Enrolment,
     Ok(Enrolment { inspector: inspector.to_owned(), worker, registration })
 }
 
-fn blame(inspector: &str, reason: String) -> Blame {
-    Blame { inspector: inspector.to_owned(), reason }
+fn blame(inspector: &str, version: Option<Digest>, reason: String) -> Blame {
+    Blame { inspector: inspector.to_owned(), version, reason }
 }
 
 /// An inspector's own words, or what became of it.
-fn failed(inspector: &str, error: &CallError) -> Blame {
+fn failed(inspector: &str, version: Option<Digest>, error: &CallError) -> Blame {
     let reason = match &error.cause {
         Cause::Failure(said) => said.text.clone(),
         cause => format!("{}: {cause}", error.call),
     };
-    blame(inspector, reason)
+    blame(inspector, version, reason)
 }
 
 #[cfg(test)]
