@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::bench;
 use crate::bundle;
 use crate::deny::Rules;
 use crate::guests;
@@ -43,6 +44,7 @@ pub fn run(project: &Project, quick: bool) -> Result<ExitCode> {
         report.check("plugins", || bundle::plugins(project));
         report.check("test guests", || bundle::guests(project));
         report.check("clippy", || clippy(project));
+        report.check("the host by itself", || by_itself(project));
         report.tests("tests of the plugins", plugin_tests(project));
         report.tests("tests of the host", host_tests(project, false)?);
         report.check("documentation", || documentation(project));
@@ -148,6 +150,11 @@ fn clippy(project: &Project) -> Result<()> {
     Ok(())
 }
 
+/// Among tests, the host has features that only these ask for.
+fn by_itself(project: &Project) -> Result<()> {
+    project::run(project::cargo(&project.root).args(["check", "--package", "grove"]))
+}
+
 fn plugin_tests(project: &Project) -> Command {
     let mut cargo = guests::cargo_for_guests(project, &project.plugins());
     cargo.args(["test", "--workspace", "--no-fail-fast"]);
@@ -157,7 +164,8 @@ fn plugin_tests(project: &Project) -> Command {
 /// Quick: without what needs guests: the crates under `tests/`, which look at several rooms at once, and tests that say so.
 fn host_tests(project: &Project, quick: bool) -> Result<Command> {
     let mut cargo = project::cargo(&project.root);
-    cargo.args(["test", "--workspace", "--no-fail-fast"]);
+    // Benches have no tests, and want plugins built for this machine.
+    cargo.args(["test", "--workspace", "--exclude", bench::PACKAGE, "--no-fail-fast"]);
     cargo.env(bundle::GUESTS, project.built_guests());
     if quick {
         let all = metadata::load(&project.root, &["--no-deps"])?;

@@ -46,16 +46,25 @@ fn built(
 
 /// A first-party plugin as it was built: the text of its manifest, and its component.
 pub fn plugin(folder: &str) -> (String, Vec<u8>) {
-    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let bundle = built(&BUILT, bundle::BUNDLE, |project| {
-        bundle::plugins(project)?;
-        Ok(project.bundle())
-    });
+    let bundle = first_party();
     let read = |file: String| {
         let file = bundle.join(folder).join(file);
         std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
     };
     (String::from_utf8(read("plugin.toml".to_owned())).unwrap(), read(format!("{folder}.wasm")))
+}
+
+/// How many first-party plugins there are.
+pub fn plugins() -> usize {
+    std::fs::read_dir(first_party()).unwrap().count()
+}
+
+fn first_party() -> PathBuf {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    built(&BUILT, bundle::BUNDLE, |project| {
+        bundle::plugins(project)?;
+        Ok(project.bundle())
+    })
 }
 
 /// The same component with another digest: a custom section more, which nobody reads.

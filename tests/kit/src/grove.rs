@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::wait::PATIENCE;
-use crate::{Disk, Farm, V1, built, wait};
+use crate::{Disk, Farm, V1, built, compiled, wait};
 
 /// The folder of everything durable.
 const STATE: &str = "state";
@@ -92,6 +92,7 @@ impl Grove {
             Disk::mount(&state, mib)
         });
         let mut grove = Grove { folder, setup, process: None, base: String::new(), disk };
+        compiled::give(&grove.state());
         grove.start_again();
         grove
     }

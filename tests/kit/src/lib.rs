@@ -13,6 +13,7 @@
 )]
 
 pub mod built;
+pub mod compiled;
 pub mod disk;
 pub mod farm;
 pub mod grove;

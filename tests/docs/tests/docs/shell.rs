@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use grove_tests_kit::built;
+use grove_tests_kit::{built, compiled};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 use xtask::project::Project;
@@ -45,6 +45,7 @@ impl Shell {
     pub(crate) fn open(stands_for: &[(&str, String)]) -> Self {
         let home = tempfile::tempdir().unwrap();
         programs(home.path());
+        compiled::give(&home.path().join(".local/state/grove"));
         std::fs::write(home.path().join("test.toml"), CONFIG).unwrap();
         let mut child = bash(home.path())
             .args(["--noprofile", "--norc", "-s"])
@@ -189,7 +190,8 @@ fn bash(home: &Path) -> Command {
 }
 
 /// `grove`, and `cargo` as the reader has it. Controllers get a port of their own, so that pages can be walked side by
-/// side; plugins are built in their own `target`, as they are for a reader.
+/// side; plugins come to be in their own `target`, as they do for a reader, but share what is built on the way. The demo
+/// is of the binary that is tested.
 fn programs(home: &Path) {
     let bin = home.join("bin");
     std::fs::create_dir(&bin).unwrap();
@@ -209,8 +211,9 @@ fn programs(home: &Path) {
         (
             "cargo",
             format!(
-                "unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_TARGET_DIR\ncase \"$1\" in xtask) export \
-                 CARGO_TARGET_DIR='{target}' GROVE_CONFIG='{config}' ;; esac\nexec '{cargo}' \"$@\""
+                "unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_TARGET_DIR\ncase \"$1\" in\n\
+                 xtask) export CARGO_TARGET_DIR='{target}' GROVE_CONFIG='{config}' GROVE_BIN='{grove}' ;;\n\
+                 *) export CARGO_BUILD_BUILD_DIR='{target}/examples' ;;\nesac\nexec '{cargo}' \"$@\""
             ),
         ),
     ];

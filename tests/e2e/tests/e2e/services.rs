@@ -7,7 +7,7 @@ use std::time::Duration;
 use grove_tests_kit::client::wire::request::RequestState;
 use grove_tests_kit::client::wire::worker::WorkerState;
 use grove_tests_kit::farm::{uuid, wish};
-use grove_tests_kit::{Grove, Setup, grove, wait};
+use grove_tests_kit::{Grove, Setup, compiled, grove, wait};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -23,6 +23,7 @@ async fn a_port_that_is_taken_is_waited_for() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let log = folder.path().join("log");
+    compiled::give(&folder.path().join("state"));
     let mut command = grove::grove_command(folder.path());
     command.args(["serve", "--listen", &address, "--state"]).arg(folder.path().join("state"));
     command.stderr(std::fs::File::create(&log).unwrap());
