@@ -83,9 +83,14 @@ impl Client {
     }
 
     /// Somebody who knows reports that a worker is broken.
-    pub async fn report_failure(&self, uuid: Uuid, reason: &str) -> Result<Worker, Error> {
+    pub async fn report_failure(
+        &self,
+        uuid: Uuid,
+        reason: &str,
+        expected: Option<u64>,
+    ) -> Result<Worker, Error> {
         let body = ReportFailure { reason: reason.to_owned() };
-        self.worker_call(Method::POST, uuid, &["failure"]).body(&body).json().await
+        self.worker_call(Method::POST, uuid, &["failure"]).expecting(expected).body(&body).json().await
     }
 
     fn worker_call(&self, method: Method, uuid: Uuid, rest: &[&str]) -> Call<'_> {

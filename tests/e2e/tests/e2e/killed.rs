@@ -190,7 +190,7 @@ async fn board(writers: Writers, number: u64, seed: u64) {
             }
             7 if random.u8(0..4) == 0 => {
                 ledger.sends_to(worker, Write::Move);
-                ledger.written_to(worker, farm.report_failure(worker, "kicked").await);
+                ledger.written_to(worker, farm.report_failure(worker, "kicked", None).await);
             }
             _ => {
                 ledger.sends_to(worker, Write::Move);

@@ -110,7 +110,7 @@ async fn disturb(farm: Farm, seed: u64, until: Instant) {
         // Some of these are refused, as they should be.
         match random.u8(0..4) {
             0 => drop(farm.move_worker(worker, &state("maintenance", random.bool()), None).await),
-            1 => drop(farm.report_failure(worker, "dropped").await),
+            1 => drop(farm.report_failure(worker, "dropped", None).await),
             _ => drop(farm.move_worker(worker, &state("idle", true), None).await),
         }
         sleep(Duration::from_millis(random.u64(50..250))).await;

@@ -166,7 +166,7 @@ pub(crate) async fn run(farm: &Client, out: &Output, command: Worker) -> anyhow:
             let body = MoveWorker { state, force: args.force };
             changed(out, &farm.move_worker(args.id.worker, &body, None).await?)
         }
-        Worker::Fail(args) => changed(out, &farm.report_failure(args.id.worker, &args.reason).await?),
+        Worker::Fail(args) => changed(out, &farm.report_failure(args.id.worker, &args.reason, None).await?),
         Worker::Remove(args) => {
             farm.delete_worker(args.id.worker, args.force, None).await?;
             out.remark(&format!("worker {} is removed", args.id.worker));
