@@ -185,21 +185,27 @@ fn a_file_that_holds_no_rule() {
     --- exit status: 1
     [7]
     --- stderr
-    error: rule.json: rule 1 is none: invalid type: integer `7`, expected a rule
+    error: rule 1 in rule.json is not one: invalid type: integer `7`, expected a rule
     --- exit status: 1
     {"actions":[],"colour":1}
     --- stderr
-    error: rule.json: rule 1 is none: unknown field `colour`, expected one of `id`, `description`, `scope`, `conditions`, `actions`
+    error: rule 1 in rule.json is not one: unknown field `colour`, expected one of `id`, `description`, `scope`, `conditions`, `actions`
     --- exit status: 1
     {"actions":[{"action":"explode"}]}
     --- stderr
-    error: rule.json: rule 1 is none: unknown variant `explode`, expected one of `fail`, `set-capability`, `extend-capability`, `set-label`, `add-trait`, `remove-trait`
+    error: rule 1 in rule.json is not one: unknown variant `explode`, expected one of `fail`, `set-capability`, `extend-capability`, `set-label`, `add-trait`, `remove-trait`
     --- exit status: 1
     {"actions":[]}
     --- stderr
     error: rule 1 was not added: actions: a rule has at least one action
     --- exit status: 1
     "#);
+    let output = run_with_input(Home::new().command(&farm, &["rule", "add", "-"]), "7");
+    assert_snapshot!(told(&farm, &output), @"
+    --- stderr
+    error: rule 1 in stdin is not one: invalid type: integer `7`, expected a rule
+    --- exit status: 1
+    ");
     assert_snapshot!(with_file(&farm, &["rule", "add", "other.json"], ""), @"
     --- stderr
     error: failed to read other.json: No such file or directory (os error 2)

@@ -84,7 +84,7 @@ async fn what_the_driver_reads_becomes_capabilities() {
     }
     let findings = kit.get(&format!("{}/findings", path(&run))).await.json();
     assert_eq!(findings["capabilities"], json!({"site": "lab", "uart": "4"}));
-    assert_eq!(findings["by"]["uart"], "inspector/fake");
+    assert_eq!(findings["by"]["uart"], "inspector/fake-inspector");
     let metrics = kit.get("/metrics").await.text();
     assert!(metrics.contains("grove_introspections{state=\"finished\"} 1"), "{metrics}");
     assert!(metrics.contains("grove_introspections{state=\"waiting\"} 0"), "{metrics}");
@@ -332,7 +332,7 @@ async fn a_broken_inspector_is_named() {
     kit.worker(1, "{}").await;
     kit.fakes.inspectors.behave(Inspection::Fail("it has no disk".to_owned()));
     let run = run_until(&kit, &start(&kit, 1, "pull").await, "error").await;
-    assert!(run["error"].as_str().unwrap().contains("fake: it has no disk"), "{run}");
+    assert!(run["error"].as_str().unwrap().contains("inspector/fake-inspector: it has no disk"), "{run}");
     assert_eq!(run["has_data"], json!({"raw": true, "processed": false}));
     assert_eq!(told(&kit.get(&format!("{}/data", path(&run))).await), refused(404, "no_inventory"));
     assert_eq!(told(&kit.get(&format!("{}/findings", path(&run))).await), refused(404, "no_inventory"));

@@ -184,22 +184,20 @@ enum Rules {
 }
 
 fn read(file: &Path) -> anyhow::Result<Vec<AddRule>> {
-    let failed = || format!("failed to read {}", file.display());
-    let text = if file.as_os_str() == "-" {
+    let (name, text) = if file.as_os_str() == "-" {
         let mut text = String::new();
-        std::io::stdin().lock().read_to_string(&mut text).context("failed to read stdin")?;
-        text
+        ("stdin".to_owned(), std::io::stdin().lock().read_to_string(&mut text).map(|_| text))
     } else {
-        std::fs::read_to_string(file).with_context(failed)?
+        (file.display().to_string(), std::fs::read_to_string(file))
     };
-    let rules = serde_json::from_str(&text).with_context(|| format!("{} is not JSON", file.display()))?;
+    let text = text.with_context(|| format!("failed to read {name}"))?;
+    let rules = serde_json::from_str(&text).with_context(|| format!("{name} is not JSON"))?;
     let rules = match rules {
         Rules::Several(rules) => rules,
         Rules::One(rule) => vec![rule],
     };
     let rule = |(place, rule): (usize, serde_json::Value)| {
-        serde_json::from_value(rule)
-            .with_context(|| format!("{}: rule {} is none", file.display(), place + 1))
+        serde_json::from_value(rule).with_context(|| format!("rule {} in {name} is not one", place + 1))
     };
     rules.into_iter().enumerate().map(rule).collect()
 }
