@@ -24,14 +24,16 @@ const POOL_MEMORY: usize = 256 << 20;
 
 /// Most bytes of a memory or table that stay with its slot between instances.
 const KEPT_PAGES: usize = 256 << 10;
+/// Inspector instances that can live at once.
+const INSPECTOR_SLOTS: u32 = 200;
 
 /// How the runtime is set up.
 #[derive(Debug)]
 pub struct Settings {
     /// Threads that drivers and inspectors run on. Policies have one more of their own.
     pub guest_threads: usize,
-    /// Driver and inspector instances that can live at once; more wait for a slot. Each reserves 4 GiB of address
-    /// space (not memory), so at most 1000.
+    /// Driver instances that can live at once; more wait for a slot. Each reserves 4 GiB of address space (not memory),
+    /// so at most 1000. Inspectors have slots of their own: drivers that hang take none from them.
     pub slots: u32,
     /// Biggest component that is loaded, in bytes.
     pub max_component: usize,
@@ -60,6 +62,7 @@ pub(crate) struct Inner {
     driver_linker: Linker<DriverStore>,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) slot_count: usize,
+    pub(crate) inspector_slots: Arc<Semaphore>,
     /// Where drivers and inspectors run.
     pub(crate) guests: Handle,
     /// Where policies run: drivers that compute must not delay a matching round.
@@ -96,7 +99,7 @@ impl Runtime {
         let engine_error = |error: wasmtime::Error| StartError::Engine(format!("{error:#}"));
         let slots = settings.slots.clamp(1, 1000);
         let policies = Engine::new(&policy_config()).map_err(engine_error)?;
-        let pooled = Engine::new(&pooled_config(slots)).map_err(engine_error)?;
+        let pooled = Engine::new(&pooled_config(slots + INSPECTOR_SLOTS)).map_err(engine_error)?;
         let cache = match &settings.cache {
             Some(dir) => Some(CodeCache::open(dir, "code").map_err(StartError::Cache)?),
             None => None,
@@ -113,6 +116,7 @@ impl Runtime {
             pooled,
             slots: Arc::new(Semaphore::new(slots as usize)),
             slot_count: slots as usize,
+            inspector_slots: Arc::new(Semaphore::new(INSPECTOR_SLOTS as usize)),
             guests: threads.handle().clone(),
             policy_guests: policy_threads.handle().clone(),
             cache,
@@ -151,9 +155,14 @@ impl Runtime {
         self.inner.ticker.replaced()
     }
 
-    /// Slots for driver and inspector instances that are free now.
+    /// Slots for driver instances that are free now.
     pub fn free_slots(&self) -> usize {
         self.inner.slots.available_permits()
+    }
+
+    /// Inspector instances that live now.
+    pub fn live_inspectors(&self) -> usize {
+        INSPECTOR_SLOTS as usize - self.inner.inspector_slots.available_permits()
     }
 }
 

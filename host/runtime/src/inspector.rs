@@ -154,7 +154,7 @@ impl InspectorPlugin {
         let plugin = self.clone();
         let running = running_time(&self.identity, limits);
         let work = async move {
-            let slot = plugin.inner.slots.clone().acquire_owned().await;
+            let slot = plugin.inner.inspector_slots.clone().acquire_owned().await;
             let slot = slot.map_err(|_| Cause::Internal("the plugin runtime is stopping".to_owned()))?;
             let (mut store, bindings) = loop {
                 let mut store = pure_store(plugin.pre.engine(), &plugin.identity, log.clone());

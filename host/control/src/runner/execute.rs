@@ -82,7 +82,7 @@ pub(super) struct Work<'a> {
     pub(super) watch: std::sync::Arc<LiveTask>,
     pub(super) cancel: &'a CancellationToken,
     pub(super) ends: Instant,
-    driver: Option<Box<dyn Driver>>,
+    pub(super) driver: Option<Box<dyn Driver>>,
 }
 
 impl Work<'_> {

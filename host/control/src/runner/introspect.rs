@@ -94,6 +94,8 @@ impl Work<'_> {
     /// Waits for what inspectors and rules say.
     async fn processed(&mut self, run: IntrospectionId) -> Result<(), CallError> {
         self.watch.own_step(StepKind::Process, StepOutcome::Success);
+        // Others want its place while this one waits.
+        self.driver = None;
         until_cancelled(self.cancel, self.ends, self.tools.runs.ended(run)).await?.map_err(environment)
     }
 }

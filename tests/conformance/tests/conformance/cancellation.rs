@@ -154,10 +154,11 @@ async fn a_dropped_call_ends_its_guest() {
 #[tokio::test]
 async fn an_exhausted_pool_queues_and_then_says_so() {
     let runtime = runtime(1).unwrap();
-    let manifest = manifest("driver-loop", "").unwrap();
-    let plugin =
-        runtime.load(manifest, component("driver-loop").unwrap(), &Default::default()).await.unwrap();
-    let driver = plugin.into_driver().unwrap();
+    let load = async |name| {
+        let manifest = manifest(name, "").unwrap();
+        runtime.load(manifest, component(name).unwrap(), &Default::default()).await.unwrap()
+    };
+    let driver = load("driver-loop").await.into_driver().unwrap();
     let task = Recorder::new();
     let context = task.context(patient());
     let token = context.cancel.clone();
@@ -168,6 +169,12 @@ async fn an_exhausted_pool_queues_and_then_says_so() {
     while runtime.free_slots() > 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    // Inspectors have places of their own.
+    let inspector = load("inspector-counts").await.into_inspector().unwrap();
+    let session = inspector.open("{}".into(), patient(), Recorder::new(), Default::default()).await.unwrap();
+    assert_eq!(runtime.live_inspectors(), 1);
+    drop(session);
+
     let brief = CallLimits { deadline: Duration::from_millis(50), running: PATIENCE };
     let error: CallError = driver.call(DriverCall::Describe, task.context(brief)).await.unwrap_err();
     assert_eq!(error.cause, Cause::PoolExhausted(1));
