@@ -164,8 +164,7 @@ fn plugin_tests(project: &Project) -> Command {
 /// Quick: without what needs guests: the crates under `tests/`, which look at several rooms at once, and tests that say so.
 fn host_tests(project: &Project, quick: bool) -> Result<Command> {
     let mut cargo = project::cargo(&project.root);
-    // Benches have no tests, and want plugins built for this machine.
-    cargo.args(["test", "--workspace", "--exclude", bench::PACKAGE, "--no-fail-fast"]);
+    cargo.args(["test", "--workspace", "--no-fail-fast"]);
     cargo.env(bundle::GUESTS, project.built_guests());
     if quick {
         let all = metadata::load(&project.root, &["--no-deps"])?;
@@ -175,6 +174,8 @@ fn host_tests(project: &Project, quick: bool) -> Result<Command> {
         }
         cargo.args(["--", "--skip", WITH_GUESTS]);
     } else {
+        // Benches have no tests, and want plugins built for this machine.
+        cargo.args(["--exclude", bench::PACKAGE]);
         cargo.env(bundle::BUNDLE, project.bundle());
         // Cargo builds it for the tests of its own package, with these plugins.
         cargo.env(bundle::BIN, project.binary());

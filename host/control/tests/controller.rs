@@ -53,6 +53,14 @@ mod stopping;
 mod introspections;
 
 #[cfg(test)]
+#[path = "controller/introspection_crashes.rs"]
+mod introspection_crashes;
+
+#[cfg(test)]
+#[path = "controller/findings.rs"]
+mod findings;
+
+#[cfg(test)]
 #[path = "controller/limits.rs"]
 mod limits;
 

@@ -50,8 +50,9 @@ fn compiled() -> PathBuf {
     let code = home.path().join(CODE);
     let is_whole = |file: &fs::DirEntry| file.path().extension().is_some_and(|kind| kind == "code");
     let count = || fs::read_dir(&code).unwrap().map(Result::unwrap).filter(is_whole).count();
+    let plugins = built::plugins();
     let mut looks = PATIENCE.as_millis() / PAUSE.as_millis();
-    while count() < built::plugins() {
+    while count() < plugins {
         looks = looks.checked_sub(1).expect("waited too long for compiled plugins");
         sleep(PAUSE);
     }

@@ -2,7 +2,7 @@
 //! `ssh` as a user, and ways to wait for what they do.
 //!
 //! What must never happen here: a fake of any of them; a change to the machine; a process or a file that outlives its
-//! test; a wait without an end; a test that passes because something was missing.
+//! test (what is built goes where cargo builds); a wait without an end; a test that passes because something was missing.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,5 +1,7 @@
 //! A controller on paused time, with words for what tests say often.
 
+pub(crate) mod introspections;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;

@@ -54,9 +54,9 @@ pub fn trial(rule: &Rule, inventory: &Value, worker: &View, found: &Map) -> Tria
     });
     let applies = in_scope && judged.is_ok() && conditions.iter().all(|condition| condition.holds);
     let outcome = match judged {
-        Err(too_much) => Err(too_much.to_string()),
+        Err(too_much) if in_scope => Err(too_much.to_string()),
         Ok(()) if applies => facts.act(rule, &mut found.clone()),
-        Ok(()) => Ok(Vec::new()),
+        _ => Ok(Vec::new()),
     };
     Trial { in_scope, conditions, applies, outcome }
 }

@@ -368,7 +368,10 @@ fn rules_look_at_so_much_and_no_more() {
     let heavy = tree([("v", Value::List(vec![Value::Null; MAX_EFFORT]))]);
     let conditions =
         vec![on(Source::Data, "/v", "is-empty", None), on(Source::Data, "/v/*", "is-empty", None)];
-    let told = tried(&rule(conditions, vec![set("a", "1")]), &heavy);
+    let heavy_rule = rule(conditions, vec![set("a", "1")]);
+    let told = tried(&heavy_rule, &heavy);
     assert_eq!((told.conditions.len(), told.applies), (1, false));
     assert!(told.outcome.unwrap_err().contains("more than 1000000 values"));
+    let elsewhere = Rule { scope: Some("day".to_owned()), ..heavy_rule };
+    assert_eq!(tried(&elsewhere, &heavy).outcome, Ok(vec![]), "nobody asks it");
 }

@@ -61,16 +61,17 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
 
 /// Opens the store. What was open before may hold the folder for a moment longer: a read is under way in it.
 async fn let_in(folder: PathBuf, was_open: bool) -> Result<Store, Exit> {
-    for _ in 0..MOMENTS {
+    let mut moments = MOMENTS;
+    loop {
         let folder = folder.clone();
         match tokio::task::spawn_blocking(move || open(&folder, was_open)).await? {
-            Err(Closed::Refused(OpenError::InUse(_))) if was_open => tokio::time::sleep(MOMENT).await,
+            Err(Closed::Refused(OpenError::InUse(_))) if was_open && moments > 0 => {
+                moments -= 1;
+                tokio::time::sleep(MOMENT).await;
+            }
             opened => return opened.map_err(|closed| closed.exit(was_open)),
         }
     }
-    tokio::task::spawn_blocking(move || open(&folder, was_open))
-        .await?
-        .map_err(|closed| closed.exit(was_open))
 }
 
 /// Why the store did not open.
