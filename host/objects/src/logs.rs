@@ -13,12 +13,13 @@
 mod live;
 mod piece;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use object_store::ObjectMeta;
 use object_store::path::Path;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
@@ -36,6 +37,8 @@ use piece::Piece;
 const PLACE: &str = "logs";
 /// Pieces that are written at the same time.
 const AT_ONCE: usize = 8;
+/// What an object takes at least, as files and buckets count it.
+const BLOCK: u64 = 4 << 10;
 /// Most lines that are read at once.
 const READ: usize = 2_000;
 
@@ -54,7 +57,7 @@ pub struct Keeping {
     pub delay: Duration,
     /// A log is removed when its last piece is so old.
     pub age: SignedDuration,
-    /// Bytes of all logs: beyond it the oldest go.
+    /// Bytes of all logs, with at least 4 KiB for each piece: beyond it the oldest go.
     pub total: u64,
 }
 
@@ -176,9 +179,9 @@ impl Logs {
         {
             return Ok(read);
         }
-        let below = folder(task);
-        let objects = self.inner.objects.list(&below).await?;
-        let mut pieces: Vec<_> = objects.iter().filter_map(|object| Piece::of(&object.location)).collect();
+        let objects = self.inner.objects.list(&piece::shard(task)).await?;
+        let pieces = objects.iter().filter_map(|object| Piece::of(&object.location));
+        let mut pieces: Vec<_> = pieces.filter(|piece| piece.task == task).collect();
         pieces.sort_by_key(|piece| piece.first);
         let open = live.is_some();
         let Some(at) = pieces.iter().position(|piece| piece.last > after) else {
@@ -189,7 +192,7 @@ impl Logs {
             ));
         };
         let Some(piece) = pieces.get(at) else { return Err(Error::NotFound) };
-        let bytes = self.inner.objects.get(&piece.path(&below)).await?;
+        let bytes = self.inner.objects.get(&piece.path()).await?;
         let mut lines = piece::lines(&bytes);
         lines.retain(|line| line.n > after);
         let more = open || at + 1 < pieces.len();
@@ -201,37 +204,41 @@ impl Logs {
         self.inner.live.lock().get(&task).map(|live| live.follow())
     }
 
-    /// Removes logs that are too old, and the oldest beyond the bounds; how many went.
+    /// Removes logs that are too old, and the oldest beyond the bounds; how many objects went. Logs of tasks that began
+    /// within the same seconds go together, with the youngest of them.
     ///
     /// # Errors
     /// When they cannot be listed or removed now.
     pub async fn retire(&self, now: Timestamp) -> Result<usize, Error> {
-        let mut kept: BTreeMap<String, (i64, u64, Vec<Path>)> = BTreeMap::new();
-        for object in self.inner.objects.list(&Path::from(PLACE)).await? {
-            let task = object.location.parts().nth(1).map(|part| part.as_ref().to_owned());
-            let (last, bytes, pieces) = kept.entry(task.unwrap_or_default()).or_default();
+        let mut shards: HashMap<Path, (i64, u64)> = HashMap::new();
+        let tally = |object: ObjectMeta| {
+            let shard = object.location.parts().take(2).collect();
+            let (last, bytes) = shards.entry(shard).or_default();
             *last = (*last).max(object.last_modified.timestamp());
-            *bytes += object.size;
-            pieces.push(object.location);
-        }
-        {
-            let live = self.inner.live.lock();
-            kept.retain(|task, _| task.parse::<Uuid>().is_ok_and(|task| !live.contains_key(&task)));
-        }
-        let mut total: u64 = kept.values().map(|(_, bytes, _)| bytes).sum();
-        let mut logs: Vec<_> = kept.into_values().collect();
-        logs.sort_by_key(|(last, ..)| *last);
+            *bytes += object.size.max(BLOCK);
+            Ok(())
+        };
+        self.inner.objects.each(&Path::from(PLACE), tally).await?;
+        let mut total: u64 = shards.values().map(|(_, bytes)| bytes).sum();
+        let mut shards: Vec<_> = shards.into_iter().collect();
+        shards.sort_by_key(|(_, (last, _))| *last);
         let oldest = now.as_second().saturating_sub(self.inner.keeping.age.as_secs());
         let mut removed = 0;
-        for (last, bytes, pieces) in logs {
+        for (shard, (last, bytes)) in shards {
             if total <= self.inner.keeping.total && last >= oldest {
                 break;
             }
-            for piece in pieces {
-                self.inner.objects.delete(&piece).await?;
+            let mut pieces = self.inner.objects.list(&shard).await?;
+            {
+                let live = self.inner.live.lock();
+                let runs = |piece: Piece| live.contains_key(&piece.task);
+                pieces.retain(|object| !Piece::of(&object.location).is_some_and(runs));
+            }
+            for piece in &pieces {
+                self.inner.objects.delete(&piece.location).await?;
             }
             total = total.saturating_sub(bytes);
-            removed += 1;
+            removed += pieces.len();
         }
         Ok(removed)
     }
@@ -248,9 +255,4 @@ impl Logs {
             tracing::warn!("the last lines of some tasks were not written");
         }
     }
-}
-
-/// Where the pieces of a task's log are.
-fn folder(task: Uuid) -> Path {
-    Path::from(format!("{PLACE}/{}", task.hyphenated()))
 }

@@ -60,6 +60,8 @@ impl std::fmt::Debug for S3 {
 #[derive(Clone, Debug)]
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
+    /// The same, but what is put into it may be gone after a power failure of the first moments.
+    hasty: Arc<dyn ObjectStore>,
     folder: Option<PathBuf>,
 }
 
@@ -71,17 +73,17 @@ impl Objects {
     pub fn open(backend: Backend) -> Result<Self, Error> {
         match backend {
             Backend::Folder(folder) => {
-                let store = LocalFileSystem::new_with_prefix(&folder)?;
-                let store = store.with_automatic_cleanup(true).with_fsync(true);
-                Ok(Self { store: Arc::new(store), folder: Some(folder) })
+                let hasty = LocalFileSystem::new_with_prefix(&folder)?.with_automatic_cleanup(true);
+                let store = hasty.clone().with_fsync(true);
+                Ok(Self { store: Arc::new(store), hasty: Arc::new(hasty), folder: Some(folder) })
             }
-            Backend::S3(s3) => Ok(Self { store: bucket(s3)?, folder: None }),
+            Backend::S3(s3) => Ok(Self::of(bucket(s3)?)),
             Backend::Memory => Ok(Self::of(Arc::new(InMemory::new()))),
         }
     }
 
     pub(crate) fn of(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, folder: None }
+        Self { hasty: store.clone(), store, folder: None }
     }
 
     /// Removes what earlier writers, who were killed, left half done in the folder; how many files. For a start: who
@@ -109,6 +111,11 @@ impl Objects {
         timely(self.store.put(path, PutPayload::from_bytes(bytes))).await.map(drop)
     }
 
+    /// Without waiting for the disk: for what is worth less than that.
+    pub(crate) async fn put_hastily(&self, path: &Path, bytes: Bytes) -> Result<(), Error> {
+        timely(self.hasty.put(path, PutPayload::from_bytes(bytes))).await.map(drop)
+    }
+
     pub(crate) async fn get(&self, path: &Path) -> Result<Bytes, Error> {
         timely(async { self.store.get(path).await?.bytes().await }).await
     }
@@ -122,15 +129,29 @@ impl Objects {
 
     /// All objects below, in no order.
     pub(crate) async fn list(&self, below: &Path) -> Result<Vec<ObjectMeta>, Error> {
-        let mut list = self.store.list(Some(below));
         let mut found = Vec::new();
-        while let Some(object) = timely(list.try_next()).await? {
+        self.each(below, |object| {
             if found.len() >= MAX_LIST {
                 return Err(Error::Store(format!("more than {MAX_LIST} objects below {below}")));
             }
             found.push(object);
-        }
+            Ok(())
+        })
+        .await?;
         Ok(found)
+    }
+
+    /// Shows every object below, however many they are.
+    pub(crate) async fn each(
+        &self,
+        below: &Path,
+        mut show: impl FnMut(ObjectMeta) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut list = self.store.list(Some(below));
+        while let Some(object) = timely(list.try_next()).await? {
+            show(object)?;
+        }
+        Ok(())
     }
 }
 

@@ -85,7 +85,7 @@ impl CodeCache {
                 tracing::warn!(entry = name, %error, "compiled plugin code is damaged; compiling anew")
             }
         }
-        let component = Component::from_binary(engine, wasm)?;
+        let component = compile(engine, wasm)?;
         if let Err(error) =
             component.serialize().map_err(std::io::Error::other).and_then(|code| self.write(&name, &code))
         {
@@ -151,6 +151,20 @@ impl CodeCache {
         }
         Ok(())
     }
+}
+
+/// Compiles it. What the compiler took goes back to the system: as much as an empty farm needs otherwise.
+pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Component> {
+    let component = Component::from_binary(engine, wasm);
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        #[expect(unsafe_code, reason = "there is no other way to ask the allocator")]
+        // SAFETY: it takes a number, touches only what is free, and may be called by any thread at any time.
+        unsafe {
+            libc::malloc_trim(0)
+        };
+    }
+    component
 }
 
 /// Name of an entry: which component, compiled by which compiler with which settings.

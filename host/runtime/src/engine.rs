@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
 
-use crate::cache::{CodeCache, digest};
+use crate::cache::{CodeCache, compile, digest};
 use crate::driver::{DriverPlugin, DriverStore, driver_linker};
 use crate::error::{LoadError, StartError};
 use crate::grants::{Effective, Grants};
@@ -188,7 +188,7 @@ impl Inner {
         let digest = digest(wasm);
         let component = match &self.cache {
             Some(cache) => cache.component(engine, &digest, wasm),
-            None => Component::from_binary(engine, wasm),
+            None => compile(engine, wasm),
         };
         let component = component.map_err(|error| LoadError::Compile {
             plugin: plugin.clone(),

@@ -208,9 +208,18 @@ impl Grove {
 
     /// Ends it as an init system would; how it ended.
     pub fn terminate(&mut self) -> ExitStatus {
-        let mut process = self.process.take().expect("it does not run");
-        process.signal(Signal::TERM);
-        process.wait()
+        self.signal(Signal::TERM);
+        self.ended()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.as_ref().expect("it does not run").signal(signal);
+    }
+
+    /// How it ended; waits for that.
+    pub fn ended(&mut self) -> ExitStatus {
+        self.process.take().expect("it does not run").wait()
     }
 
     /// Open files and sockets of the process.

@@ -115,7 +115,7 @@ impl Supervisor {
         }
     }
 
-    fn lacks_input(&self, name: &Name) -> bool {
+    pub(super) fn lacks_input(&self, name: &Name) -> bool {
         let started = |input: &Name| self.records.get(input).is_some_and(|record| record.started().is_some());
         !self.graph.inputs(name).iter().all(started)
     }

@@ -119,9 +119,14 @@ impl Supervisor {
             attempt.settle_at = Some(at);
             return self.timers.set(at, Due::Settle(name.clone()));
         }
-        let (start_at, bounces) = (record.start_at, record.tally.recent_bounces);
+        let (start_at, bounces, waited) = (record.start_at, record.tally.recent_bounces, record.tally.missing);
         if !record.held {
-            let at = Instant::now() + self.bounce_delay(name, bounces) + self.config.settle;
+            // One that has only waited so far, and has now what it needs, has nothing to calm down from.
+            let delay = match waited && bounces == 0 && !self.lacks_input(name) {
+                true => Duration::ZERO,
+                false => self.bounce_delay(name, bounces) + self.config.settle,
+            };
+            let at = Instant::now() + delay;
             self.start_at(name, start_at.map_or(at, |planned| planned.min(at)));
         }
     }

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use super::piece::{self, Piece};
-use super::{Inner, Keeping, Kind, Line, Read, folder};
+use super::{Inner, Keeping, Kind, Line, Read};
 
 /// What a line costs beside its text.
 const LINE: usize = 96;
@@ -141,7 +141,7 @@ impl Live {
         let lines = self.lines.lock();
         let mut waiting = lines.kept.iter().filter(|line| line.n > lines.written).peekable();
         let first = waiting.peek()?.n;
-        let piece = Piece { first, last: lines.last };
+        let piece = Piece { task: self.task, first, last: lines.last };
         Some((piece, piece::bytes(waiting)))
     }
 
@@ -211,8 +211,7 @@ pub(super) async fn write_behind(all: Arc<Inner>, live: Arc<Live>) {
             continue;
         };
         let Ok(_place) = all.places.acquire().await else { break };
-        let path = piece.path(&folder(live.task));
-        match all.objects.put(&path, bytes).await {
+        match all.objects.put_hastily(&piece.path(), bytes).await {
             Ok(()) => {
                 (failures, pause) = (0, FIRST_PAUSE);
                 live.written(&all, piece);

@@ -1,16 +1,24 @@
-//! A piece of a log as it is kept: lines of JSON, under the numbers of its first and its last.
+//! A piece of a log as it is kept: lines of JSON, under its task and the numbers of its first and its last.
+//!
+//! Pieces of tasks that were made within the same four seconds are in one folder, so that none is made for each short log,
+//! and none is asked for long to find one in it.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use super::{Kind, Line};
+use super::{Kind, Line, PLACE};
+
+/// How many of a task's digits name its folder: its milliseconds but for the last three, which are 4096.
+const SHARD: usize = 9;
 
 /// Which lines a piece holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Piece {
+    pub(super) task: Uuid,
     pub(super) first: u64,
     pub(super) last: u64,
 }
@@ -27,13 +35,21 @@ struct Kept {
 
 impl Piece {
     pub(super) fn of(path: &Path) -> Option<Self> {
-        let (first, last) = path.filename()?.split_once('-')?;
-        Some(Self { first: first.parse().ok()?, last: last.parse().ok()? })
+        let mut parts = path.filename()?.split('.');
+        let (task, first, last) = (parts.next()?, parts.next()?, parts.next()?);
+        Some(Self { task: task.parse().ok()?, first: first.parse().ok()?, last: last.parse().ok()? })
     }
 
-    pub(super) fn path(self, folder: &Path) -> Path {
-        folder.clone().join(format!("{:012}-{:012}", self.first, self.last))
+    pub(super) fn path(self) -> Path {
+        shard(self.task).join(format!("{}.{:012}.{:012}", self.task.hyphenated(), self.first, self.last))
     }
+}
+
+/// Where the pieces of a task's log are, among those of others of its time.
+pub(super) fn shard(task: Uuid) -> Path {
+    let mut digits = task.simple().to_string();
+    digits.truncate(SHARD);
+    Path::from_iter([PLACE, &digits])
 }
 
 impl Kind {

@@ -53,7 +53,7 @@ async fn a_log_is_read_while_it_is_written_and_afterwards() {
     assert_eq!(lines, expected);
     assert_eq!(all(&logs, 498).await.0.len(), 2);
     assert_eq!(all(&logs, 500).await, (Vec::new(), false));
-    let pieces = std::fs::read_dir(place.path().join(format!("logs/{TASK}"))).unwrap().count();
+    let pieces = std::fs::read_dir(place.path().join("logs/000000000")).unwrap().count();
     assert!((2..100).contains(&pieces), "{pieces} pieces");
 }
 
@@ -131,6 +131,55 @@ async fn old_logs_go() {
     assert_eq!(logs.retire(Timestamp::MAX).await.unwrap(), 1);
     assert_eq!(all(&logs, 0).await, (Vec::new(), false));
     assert_eq!(logs.retire(Timestamp::MAX).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn logs_of_one_moment_share_a_folder_and_are_told_apart() {
+    let place = tempfile::tempdir().unwrap();
+    let logs = folder(place.path(), Keeping { piece: 1, ..Keeping::default() });
+    // The first three are of the same four seconds; the last is not.
+    let tasks = [1, 2, 3, 0x1000 << 80].map(Uuid::from_u128);
+    let said = tasks.map(|task| {
+        let log = logs.begin(task);
+        log.say(NOW, Kind::Log, "info", &task.to_string());
+        log
+    });
+    let [running, ended @ ..] = said;
+    for log in &ended {
+        log.close();
+    }
+    let folders = || std::fs::read_dir(place.path().join("logs")).map_or(0, Iterator::count);
+    while logs.live() > 1 || folders() < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(folders(), 2);
+    // One that runs keeps what it has said.
+    assert_eq!(logs.retire(Timestamp::MAX).await.unwrap(), 3);
+    running.say(NOW, Kind::End, "info", "done");
+    running.close();
+    logs.finish(Duration::from_secs(60)).await;
+    let logs = folder(place.path(), Keeping::default());
+    for (task, kept) in tasks.into_iter().zip([true, false, false, false]) {
+        let read = logs.read(task, 0).await.unwrap();
+        assert_eq!(!read.lines.is_empty(), kept, "{task}: {read:?}");
+        assert!(read.lines.iter().all(|line| *line.text == task.to_string()), "{read:?}");
+    }
+}
+
+#[tokio::test]
+async fn short_logs_count_as_what_they_take() {
+    let place = tempfile::tempdir().unwrap();
+    let keeping = Keeping { total: 3 * 4096, ..Keeping::default() };
+    let logs = folder(place.path(), keeping);
+    for number in 1..=4u128 {
+        let log = logs.begin(Uuid::from_u128(number << 96));
+        log.say(NOW, Kind::Log, "info", "short");
+        log.close();
+    }
+    logs.finish(Duration::from_secs(60)).await;
+    let logs = folder(place.path(), keeping);
+    assert_eq!(logs.retire(NOW).await.unwrap(), 1);
+    assert_eq!(logs.retire(NOW).await.unwrap(), 0);
 }
 
 /// A place for objects that never answers.

@@ -1,11 +1,13 @@
 //! How `grove serve` starts, refuses to start, and stops.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use grove_tests_kit::client::wire::request::RequestState;
 use grove_tests_kit::farm::{uuid, wish};
-use grove_tests_kit::{Grove, Process, Setup, history, wait};
+use grove_tests_kit::{Grove, Process, Setup, Signal, history, wait};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -102,5 +104,35 @@ async fn a_clean_stop_loses_nothing() {
     farm.close_request(running, None).await.unwrap();
     let body = serde_json::from_value(json!({ "state": "maintenance", "force": true })).unwrap();
     farm.move_worker(uuid(9), &body, None).await.unwrap();
+    history::check_when_settled(&farm).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_ends_it_at_once_and_loses_nothing() {
+    let mut grove = Grove::start(Setup::config("drain = \"60s\"\n"));
+    let farm = grove.farm();
+    farm.simulated(1, json!({}), &[("board", "rpi4")]).await;
+    let (running, before) = farm.get(&wish(&["board=rpi4"])).await;
+    // One whose body never comes holds up a clean stop for as long as that may take.
+    let mut slow = TcpStream::connect(grove.base().trim_start_matches("http://")).unwrap();
+    slow.write_all(b"POST /api/v2/requests HTTP/1.1\r\nHost: farm\r\nContent-Length: 9\r\n\r\n{").unwrap();
+    let waiting = farm.create_request(&wish(&["board=none"]), None).await.unwrap();
+    grove.signal(Signal::TERM);
+    let base = grove.base().to_owned();
+    let refused = || async { TcpStream::connect(base.trim_start_matches("http://")).is_err() };
+    wait::until_is("it to take nobody in", refused, |refused| *refused).await;
+    grove.signal(Signal::TERM);
+    let began = Instant::now();
+    let status = tokio::task::block_in_place(|| grove.ended());
+    assert_eq!(status.code(), Some(130), "{}", grove.log());
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(10), "it went on with the clean stop: {took:?}");
+
+    grove.start_again();
+    let farm = grove.farm();
+    let after = farm.until_request(running, RequestState::InProgress).await;
+    assert_eq!(after.job.and_then(|job| job.access).map(|access| access.port), Some(before.port));
+    assert_eq!(farm.request(waiting.id).await.unwrap().state, RequestState::Waiting);
+    farm.close_request(running, None).await.unwrap();
     history::check_when_settled(&farm).await;
 }
