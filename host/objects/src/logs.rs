@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! task ── line ──▶ lines in memory ──▶ readers and followers
-//!                        │ pieces, behind the task's back
+//!                        │ pieces, behind the task's back; short logs whole, with others
 //!                        ▼
 //!                     objects ───────▶ readers of what is no longer in memory
 //! ```
@@ -12,6 +12,7 @@
 
 mod live;
 mod piece;
+mod together;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub use live::TaskLog;
 use crate::{Error, Objects};
 use live::Live;
 use piece::Piece;
+use together::Together;
 
 /// Below this are all logs.
 const PLACE: &str = "logs";
@@ -130,6 +132,7 @@ struct Inner {
     /// Bytes in memory that are not written yet.
     unwritten: AtomicUsize,
     places: Semaphore,
+    together: Together,
     writers: TaskTracker,
     hurry: CancellationToken,
 }
@@ -144,6 +147,7 @@ impl Logs {
                 live: Mutex::default(),
                 unwritten: AtomicUsize::new(0),
                 places: Semaphore::new(AT_ONCE),
+                together: Together::default(),
                 writers: TaskTracker::new(),
                 hurry: CancellationToken::new(),
             }),
@@ -184,6 +188,16 @@ impl Logs {
         let mut pieces: Vec<_> = pieces.filter(|piece| piece.task == task).collect();
         pieces.sort_by_key(|piece| piece.first);
         let open = live.is_some();
+        let first = pieces.first().map_or(u64::MAX, |piece| piece.first);
+        if after.saturating_add(1) < first
+            && let Some(whole) = together::find(&self.inner.objects, &objects, task).await?
+        {
+            let mut lines = piece::lines(&whole);
+            lines.retain(|line| line.n > after);
+            if !lines.is_empty() {
+                return Ok(Read { lines, more: open || !pieces.is_empty(), open });
+            }
+        }
         let Some(at) = pieces.iter().position(|piece| piece.last > after) else {
             // Written and let go of in between; or what is in memory begins later.
             return Ok(live.and_then(|live| live.read(u64::MAX, 0)).map_or(

@@ -119,7 +119,8 @@ impl Supervisor {
             attempt.settle_at = Some(at);
             return self.timers.set(at, Due::Settle(name.clone()));
         }
-        let (start_at, bounces, waited) = (record.start_at, record.tally.recent_bounces, record.tally.missing);
+        let (start_at, bounces, waited) =
+            (record.start_at, record.tally.recent_bounces, record.tally.missing);
         if !record.held {
             // One that has only waited so far, and has now what it needs, has nothing to calm down from.
             let delay = match waited && bounces == 0 && !self.lacks_input(name) {

@@ -210,8 +210,14 @@ pub(super) async fn write_behind(all: Arc<Inner>, live: Arc<Live>) {
             }
             continue;
         };
-        let Ok(_place) = all.places.acquire().await else { break };
-        match all.objects.put_hastily(&piece.path(), bytes).await {
+        let whole = piece.first == 1 && live.lines.lock().closed;
+        let put = if whole {
+            all.together.put(&all.objects, live.task, bytes, &all.hurry).await
+        } else {
+            let Ok(_place) = all.places.acquire().await else { break };
+            all.objects.put_hastily(&piece.path(), bytes).await
+        };
+        match put {
             Ok(()) => {
                 (failures, pause) = (0, FIRST_PAUSE);
                 live.written(&all, piece);

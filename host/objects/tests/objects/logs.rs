@@ -167,6 +167,63 @@ async fn logs_of_one_moment_share_a_folder_and_are_told_apart() {
 }
 
 #[tokio::test]
+async fn many_that_end_at_once_are_written_together() {
+    const TASKS: u128 = 1_000;
+    let place = tempfile::tempdir().unwrap();
+    let logs = folder(place.path(), Keeping::default());
+    for task in 0..TASKS {
+        let log = logs.begin(Uuid::from_u128(task));
+        for n in 0..task % 3 {
+            log.say(NOW, Kind::Log, "info", &format!("{n} of {task}"));
+        }
+        log.say(NOW, Kind::End, "info", "done");
+        log.close();
+    }
+    logs.finish(Duration::from_secs(60)).await;
+    assert_eq!(logs.live(), 0);
+    let files = std::fs::read_dir(place.path().join("logs/000000000")).unwrap().count();
+    assert!(files < 20, "{files} files");
+    let logs = folder(place.path(), Keeping::default());
+    for task in (0..TASKS).step_by(7) {
+        let Read { lines, more, open } = logs.read(Uuid::from_u128(task), 0).await.unwrap();
+        let mut expected: Vec<_> = (0..task % 3).map(|n| format!("{n} of {task}")).collect();
+        expected.push("done".to_owned());
+        assert_eq!(lines.iter().map(|line| line.text.to_string()).collect::<Vec<_>>(), expected);
+        assert!(!more && !open);
+        // From its end on there is nothing.
+        let last = lines.last().unwrap().n;
+        assert!(logs.read(Uuid::from_u128(task), last).await.unwrap().lines.is_empty());
+    }
+    assert!(logs.read(Uuid::from_u128(TASKS), 0).await.unwrap().lines.is_empty());
+}
+
+#[tokio::test]
+async fn a_log_that_goes_on_after_its_end_is_whole() {
+    let place = tempfile::tempdir().unwrap();
+    let logs = folder(place.path(), Keeping { piece: 200, ..Keeping::default() });
+    // Others keep the writer busy, so that this one waits for its turn.
+    for task in 100..110 {
+        let log = logs.begin(Uuid::from_u128(task));
+        log.say(NOW, Kind::End, "info", "done");
+        log.close();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let log = logs.begin(TASK);
+    log.say(NOW, Kind::Log, "info", "before");
+    log.close();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let log = logs.begin(TASK);
+    log.say(NOW, Kind::Log, "info", &"after ".repeat(50));
+    log.close();
+    logs.finish(Duration::from_secs(60)).await;
+    let logs = folder(place.path(), Keeping::default());
+    let (lines, open) = all(&logs, 0).await;
+    assert_eq!(lines.iter().map(|(n, _)| *n).collect::<Vec<_>>(), [1, 2], "{lines:?}");
+    assert!(!open);
+    assert_eq!(all(&logs, 1).await.0.len(), 1);
+}
+
+#[tokio::test]
 async fn short_logs_count_as_what_they_take() {
     let place = tempfile::tempdir().unwrap();
     let keeping = Keeping { total: 3 * 4096, ..Keeping::default() };
