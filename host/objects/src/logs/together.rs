@@ -120,8 +120,10 @@ impl Turn {
                 // Never the name of an earlier one, which may have failed only by what was heard of it.
                 self.written += 1;
                 let path = shard.clone().join(format!("{first}.{}{SUFFIX}", self.written));
-                let result =
-                    objects.put_hastily(&path, bytes.into()).await.map_err(|error| error.to_string());
+                let result = objects.put_hastily(&path, bytes.into()).await.map_err(|error| match error {
+                    Error::Store(text) => text,
+                    other => other.to_string(),
+                });
                 for done in dones {
                     // Whoever no longer waits wants nothing.
                     let _ = done.send(result.clone());

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use grove_tests_kit::client::wire::request::RequestState;
 use grove_tests_kit::farm::{uuid, wish};
-use grove_tests_kit::{Grove, Process, Setup, Signal, history, wait};
+use grove_tests_kit::{Grove, Process, Setup, history, wait};
+use rustix::process::Signal;
 use serde_json::json;
 use tokio::time::Instant;
 

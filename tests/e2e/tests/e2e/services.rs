@@ -7,7 +7,7 @@ use std::time::Duration;
 use grove_tests_kit::client::wire::request::RequestState;
 use grove_tests_kit::client::wire::worker::WorkerState;
 use grove_tests_kit::farm::{uuid, wish};
-use grove_tests_kit::{Grove, Setup, compiled, grove, wait};
+use grove_tests_kit::{Grove, Setup, built, compiled, grove, wait};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -134,4 +134,25 @@ async fn a_policy_that_does_not_start_leaves_the_rest_at_work() {
     assert!(event.note.as_ref().is_some_and(|note| note.contains("settings")), "{event:?}");
     let (status, said) = page(grove.base(), "/readyz").await;
     assert!(status == 503 && said.contains("policy") && said.contains("settings"), "{said}");
+}
+
+#[tokio::test]
+async fn a_policy_that_is_not_there_is_missed_until_it_comes() {
+    let grove = Grove::start(Setup::config("[policy]\nname = \"first\"\n"));
+    let farm = grove.farm();
+    farm.simulated(1, json!({}), &[("board", "rpi4")]).await;
+    let ready = || page(grove.base(), "/readyz");
+    let told = |said: &str| said.contains("no policy is named \"first\"");
+    wait::until_is("to be told", ready, |(status, said)| *status == 503 && told(said)).await;
+    assert!(farm.service("policy").await.unwrap().last_error.is_some_and(|error| told(&error)));
+    // The built-in rule decides meanwhile.
+    let (request, _) = farm.get(&wish(&["board=rpi4"])).await;
+    farm.close_request(request, None).await.unwrap();
+    let component = std::fs::read(built::guests().join("policy-first.wasm")).unwrap();
+    let (manifest, _) = built::plugin("policy-least-capable");
+    let manifest = manifest.replace("least-capable", "first").replace("policy-first.wasm", "it.wasm");
+    farm.install_plugin(manifest, component, true, None).await.unwrap();
+    wait::until_is("the policy", ready, |(status, _)| *status == 200).await;
+    let (request, _) = farm.get(&wish(&["board=rpi4"])).await;
+    farm.close_request(request, None).await.unwrap();
 }

@@ -48,9 +48,9 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
     }
 }
 
-/// Pins come with the edits of workers.
+/// Pins come with the edits of workers; what else happens to these is not worth a look at all of them.
 fn concerns_plugins(kind: &str) -> bool {
-    kind.starts_with("plugin.") || kind.starts_with("worker.")
+    kind.starts_with("plugin.") || matches!(kind, "worker.registered" | "worker.edited" | "worker.removed")
 }
 
 /// The plugins in the binary and in the plugin folder. One that is not taken in does not keep the others from it.
@@ -74,8 +74,9 @@ async fn take_in_what_is_found(shared: &Arc<Shared>, intake: &Intake) -> Result<
     }
     if let Some(name) = &shared.config.policy.name
         && !intake.use_policy(name).await?
+        && let Some(current) = intake.controller.farm().policy()
     {
-        tracing::error!("there is no policy named {name:?}; the built-in rule decides");
+        tracing::error!("no policy is named {name:?}; {:?} stays in use", current.name);
     }
     let farm = intake.controller.farm();
     let shelf = shared.loader.shelf.clone();
@@ -152,17 +153,21 @@ impl Follow {
                 self.shared.install(service).await?;
             }
             None => {
-                self.shared.uninstall(POLICY).await?;
                 let chosen = match &self.shared.config.policy.name {
-                    Some(name) if !name.is_empty() && farm.plugin(name).is_none() => Chosen::Broken {
-                        name: name.clone(),
-                        version: None,
-                        why: match self.shared.registry.refused().get(name) {
+                    Some(name) if !name.is_empty() && farm.plugin(name).is_none() => {
+                        let why = match self.shared.registry.refused().get(name) {
                             Some(refused) => refused.why.clone(),
-                            None => format!("no policy is named {name:?}"),
-                        },
-                    },
-                    _ => Chosen::Nobody,
+                            None => format!(
+                                "no policy is named {name:?}: install it, or let policy.name name another"
+                            ),
+                        };
+                        self.shared.install(policy::missing(why.clone())).await?;
+                        Chosen::Broken { name: name.clone(), version: None, why }
+                    }
+                    _ => {
+                        self.shared.uninstall(POLICY).await?;
+                        Chosen::Nobody
+                    }
                 };
                 self.shared.policies.choose(chosen);
                 self.controller.policy_changed().await;

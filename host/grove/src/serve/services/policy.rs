@@ -16,6 +16,11 @@ pub(super) fn service(shared: &Arc<Shared>, version: &Arc<PluginVersion>) -> Ser
         .needs(&CONTROLLER)
 }
 
+/// The one that was asked for is not there.
+pub(super) fn missing(why: String) -> Service {
+    Service::new(POLICY, move |_| std::future::ready(Err(Exit::failed(why.clone()))))
+}
+
 async fn run(scope: Scope, shared: Arc<Shared>, version: Arc<PluginVersion>) -> Result<(), Exit> {
     let controller = scope.get(&CONTROLLER)?;
     let plugin = (*scope.get(&plugin::key(&plugin::version_of(&version)))?).clone().into_policy()?;
