@@ -23,9 +23,12 @@ pub trait Services: Send + Sync + 'static {
 /// Services named in a refusal; the others are counted.
 const NAMED: usize = 3;
 
-/// Those without which no user is served, and with them whatever they need. A policy is one of them: users of a farm that
-/// has one were promised its choices, so nobody is sent to a start that does not have it yet.
-const ESSENTIAL: [&str; 6] = ["api", "controller", "http", "policy", "runtime", "store"];
+/// Those without which no user is served, and with them whatever they need.
+const ESSENTIAL: [&str; 5] = ["api", "controller", "http", "runtime", "store"];
+
+/// It is one of them as long as it may be on its way: users of a farm that has a policy were promised its choices, so nobody
+/// is sent to a start that does not have it yet. When it has failed, the built-in rule decides, and users are served.
+const POLICY: &str = "policy";
 
 /// A line for each service that is not started: what it is doing, and why.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,9 +43,18 @@ impl Missing {
     pub(crate) fn of(services: &[Service]) -> Self {
         let mut essential: BTreeSet<&str> = BTreeSet::new();
         let mut needed = ESSENTIAL.to_vec();
+        let named = |name: &str| services.iter().find(|service| service.name == name);
+        let failed = |service: &Service| {
+            is_missing(&service) && service.waits_for.is_empty() && service.last_error.is_some()
+        };
+        let input_failed =
+            |policy: &Service| policy.inputs.iter().filter_map(|input| named(&input.name)).any(failed);
+        if named(POLICY).is_some_and(|policy| !failed(policy) && !input_failed(policy)) {
+            needed.push(POLICY);
+        }
         while let Some(name) = needed.pop() {
             if essential.insert(name)
-                && let Some(service) = services.iter().find(|service| service.name == name)
+                && let Some(service) = named(name)
             {
                 needed.extend(service.inputs.iter().map(|input| input.name.as_str()));
             }
@@ -190,25 +202,31 @@ mod tests {
 
     #[test]
     fn what_the_essential_ones_need_is_essential() {
-        let services = [
+        let mut services = [
             Service { inputs: needs(&["controller"]), ..service("api", Started, &[], None) },
             Service { inputs: needs(&["keys"]), ..service("controller", Started, &[], None) },
             service("keys", Starting, &[], None),
             service("objects", Starting, &[], None),
             service("plugin/relay@0123456789ab", Stopped, &[], Some("it traps")),
-            service("plugin/spread@0123456789ab", Stopped, &[], Some("it traps")),
-            Service {
-                inputs: needs(&["plugin/spread@0123456789ab"]),
-                ..service("policy", Started, &[], None)
-            },
+            service("plugin/spread@0123456789ab", Starting, &[], None),
+            service("policy", Waiting, &["plugin/spread@0123456789ab"], None),
         ];
         let missing = Missing::of(&services);
-        assert_eq!(
-            missing.essential,
-            ["keys is starting", "plugin/spread@0123456789ab is stopped: it traps"]
-        );
+        let policy = "policy waits for plugin/spread@0123456789ab";
+        assert_eq!(missing.essential, ["keys is starting", "plugin/spread@0123456789ab is starting", policy]);
         let other = ["objects is starting", "plugin/relay@0123456789ab is stopped: it traps"];
         assert_eq!(missing.other, other);
+
+        // A policy that cannot be had is done without.
+        services[5] = service("plugin/spread@0123456789ab", Waiting, &[], Some("it traps"));
+        let missing = Missing::of(&services);
+        assert_eq!(missing.essential, ["keys is starting"]);
+        assert!(missing.other.contains(&format!("{policy}: it traps")), "{missing:?}");
+        services[5] = service("plugin/spread@0123456789ab", Started, &[], None);
+        services[6] = service("policy", Waiting, &[], Some("no such setting"));
+        let missing = Missing::of(&services);
+        assert_eq!(missing.essential, ["keys is starting"]);
+        assert!(missing.other.contains(&"policy waits: no such setting".to_owned()), "{missing:?}");
     }
 
     #[test]

@@ -96,6 +96,8 @@
 //!   [`Config::max_delay`], or the service's own [`Service::max_delay`]; a run longer than [`Config::reset_after`]
 //!   forgets them. Changes of inputs within [`Config::settle`] bounce a dependent once. No wish for a stop, restart or
 //!   removal is lost to another.
+//! - **Nobody waits for nothing.** A service that ended for want of inputs, and was not bounced of late, begins as soon as
+//!   the last of them has started.
 //! - **Refusals change nothing.** A name that is taken, a cycle, one service too many, or an engine that stops: the wish
 //!   is refused with the reason, and everything is as before.
 //! - **Reports always work,** while the engine stops and after its end, too. Slow reporters delay only who asked; one that

@@ -406,6 +406,33 @@ fn edit_changes_what_is_named() {
 }
 
 #[test]
+fn edit_is_tried_again_on_what_a_worker_is_now() {
+    let farm = Farm::new();
+    let (get, patch) = (format!("GET {AT_BOARD}"), format!("PATCH {AT_BOARD}"));
+    let mut newer = worker("idle");
+    newer["revision"] = json!(8);
+    newer["sources"]["admin"] = json!({ "site": "oslo" });
+    let changed = problem(grove_wire::Code::RevisionMismatch, "it is at revision 8 now", None);
+    farm.on(&get, 200, worker("prepare")).on(&get, 200, newer.clone());
+    farm.on(&patch, 412, changed.clone()).on(&patch, 200, newer);
+    let args = ["worker", "edit", BOARD, "--cap", "lab=berlin"];
+    assert_snapshot!(grove(&farm, &args), @"worker 01900000-0000-7000-8000-000000000001 is in idle");
+    let edits = farm.calls_of("PATCH");
+    assert_eq!(edits[1].headers["if-match"], "\"8\"");
+    assert_eq!(edits[1].body, r#"{"capabilities":{"lab":"berlin","site":"oslo"}}"#);
+
+    // But not for ever.
+    let farm = Farm::new();
+    farm.on(&get, 200, worker("prepare")).on(&patch, 412, changed);
+    assert_snapshot!(grove(&farm, &args), @"
+    --- stderr
+    error: it is at revision 8 now
+    --- exit status: 1
+    ");
+    assert_eq!(farm.calls_of("PATCH").len(), 10);
+}
+
+#[test]
 fn edit_pins_to_a_version() {
     let farm = Farm::new();
     farm.on(&format!("GET {AT_BOARD}"), 200, worker("idle")).on("GET /api/v2/plugins/ssh", 200, plugin()).on(

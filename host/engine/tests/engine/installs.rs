@@ -1,6 +1,6 @@
-use grove_engine::{Cycle, Refused, Service, State};
+use grove_engine::{Config, Cycle, Refused, Service, State};
 
-use crate::kit::{after, config, install, puppet, start, state};
+use crate::kit::{MS, after, config, install, puppet, start, state};
 
 #[tokio::test(start_paused = true)]
 async fn each_of_a_set_starts_once() {
@@ -25,6 +25,25 @@ async fn waits_for_what_is_not_installed_yet() {
     install(&engine, &[&puppet("a", &[])]).await;
     after(5000).await;
     assert_eq!(log.take(), ["starting a", "started a", "starting b", "started b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_waited_starts_as_soon_as_all_is_there() {
+    let (engine, log) = start(Config { bounce_delay: 1000 * MS, settle: 1000 * MS, ..config() });
+    let others = [puppet("d", &["c", "a"]), puppet("c", &["b"]), puppet("b", &["a"])];
+    install(&engine, &others.each_ref()).await;
+    after(5000).await;
+    assert_eq!(log.count("started"), 0);
+    let a = puppet("a", &[]);
+    install(&engine, &[&a]).await;
+    after(1).await;
+    assert_eq!(log.count("started"), 4);
+    // One that was bounced calms down first.
+    a.fail();
+    after(1500).await;
+    assert_eq!(log.count("started"), 5);
+    after(20_000).await;
+    assert_eq!(log.count("started"), 8);
 }
 
 #[tokio::test(start_paused = true)]
@@ -72,7 +91,7 @@ async fn a_cycle_is_named_and_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn too_many_are_refused() {
-    let (engine, _) = start(grove_engine::Config { max_services: 2, ..config() });
+    let (engine, _) = start(Config { max_services: 2, ..config() });
     install(&engine, &[&puppet("a", &[]), &puppet("b", &[])]).await;
     assert_eq!(engine.install(puppet("c", &[]).service()).await, Err(Refused::Full(2)));
     engine.uninstall("a").await.unwrap();
@@ -93,7 +112,7 @@ async fn nothing_is_installed_after_a_kill() {
 #[tokio::test(start_paused = true)]
 async fn a_storm_of_installs_while_dying() {
     let (engine, log) = start(config());
-    let a = puppet("a", &[]).with(|a| a.stop = 1000 * crate::kit::MS);
+    let a = puppet("a", &[]).with(|a| a.stop = 1000 * MS);
     install(&engine, &[&a]).await;
     after(1).await;
     let storm: Vec<_> = (0..500)

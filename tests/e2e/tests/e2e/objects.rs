@@ -1,5 +1,6 @@
 //! Files: what tasks say, and what users bring.
 
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -17,6 +18,18 @@ async fn said(farm: &Client, task: &Task) -> Vec<String> {
         lines.push(line.text);
     }
     lines
+}
+
+/// Whether a file below says this.
+fn holds(folder: &Path, words: &str) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else { return false };
+    entries.flatten().map(|entry| entry.path()).any(|path| match path.is_dir() {
+        true => holds(&path, words),
+        false => {
+            path.to_string_lossy().contains(words)
+                || std::fs::read_to_string(&path).is_ok_and(|text| text.contains(words))
+        }
+    })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -38,8 +51,9 @@ async fn an_image_is_brought_flashed_and_survives_a_kill_and_so_does_what_was_sa
     assert!(shown.contains(&flashed), "{shown}");
 
     // Killed while another one is on its way, when the log is on disk.
-    let logs = grove.state().join("objects/logs").join(task.id.to_string());
-    wait::until("the log on disk", || async { logs.exists().then_some(()) }).await;
+    let logs = grove.state().join("objects/logs");
+    let on_disk = || async { holds(&logs, &task.id.to_string()).then_some(()) };
+    wait::until("the log on disk", on_disk).await;
     let bringing = tokio::spawn({
         let client = grove.client();
         let some = stream::once(async { Ok::<_, std::io::Error>(vec![1; 6 << 20]) });

@@ -15,6 +15,9 @@ use crate::cli::human::{capabilities, or_dash, relative, short};
 use crate::cli::output::Output;
 use crate::cli::{clock, config};
 
+/// How often an edit is tried on what a worker is now.
+const EDITS: u32 = 10;
+
 /// Boards and what supervises them
 #[derive(Debug, Subcommand)]
 pub(crate) enum Worker {
@@ -284,24 +287,30 @@ async fn edit(farm: &Client, out: &Output, args: Edit) -> anyhow::Result<()> {
         notes: args.notes.map(|notes| Some(notes).filter(|notes| !notes.is_empty())),
         ..PatchWorker::default()
     };
-    let mut seen = None;
-    if !args.set.is_empty() || !args.unset.is_empty() {
-        // The farm takes the admin's capabilities as a whole: these come on top of what is there now, and only if
-        // that is still what is there.
-        let worker = farm.worker(uuid).await?;
-        let mut admin = worker.sources.admin;
-        admin.retain(|key, _| !args.unset.contains(key));
-        admin.extend(args.set);
-        body.capabilities = Some(Some(admin));
-        seen = Some(worker.revision);
-    }
     if let Some(version) = args.driver_version {
         body.driver_version = Some(match version.as_str() {
             "" => None,
             version => Some(pin(farm, uuid, version.parse()?).await?),
         });
     }
-    changed(out, &farm.patch_worker(uuid, &body, seen).await?)
+    if args.set.is_empty() && args.unset.is_empty() {
+        return changed(out, &farm.patch_worker(uuid, &body, None).await?);
+    }
+    let mut attempts = 1;
+    loop {
+        // The farm takes the admin's capabilities as a whole: these come on top of what is there now, and only if
+        // that is still what is there.
+        let worker = farm.worker(uuid).await?;
+        let mut admin = worker.sources.admin;
+        admin.retain(|key, _| !args.unset.contains(key));
+        admin.extend(args.set.clone());
+        body.capabilities = Some(Some(admin));
+        match farm.patch_worker(uuid, &body, Some(worker.revision)).await {
+            // A worker changes whenever something happens on it.
+            Err(error) if error.is_precondition_failed() && attempts < EDITS => attempts += 1,
+            edited => return changed(out, &edited?),
+        }
+    }
 }
 
 /// The digest of the version that is meant.
