@@ -45,7 +45,7 @@ mod open;
 pub use open::{DATABASE, Settings};
 
 mod store;
-pub use store::Store;
+pub use store::{Left, Store};
 
 pub use grove_domain::change::{Batch, Change, Loaded};
 pub use grove_domain::history::{EventQuery, IntrospectionQuery, TaskQuery};

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Weak, mpsc};
 use std::thread::{self, JoinHandle};
 
 use grove_domain::change::{Batch, Loaded};
@@ -35,6 +35,18 @@ struct Inner {
     readers: Readers,
     damage: Damage,
     writer: Option<JoinHandle<()>>,
+    left: Left,
+}
+
+/// Tells whether a store was left, without keeping it open.
+#[derive(Clone, Debug, Default)]
+pub struct Left(Weak<()>);
+
+impl Left {
+    /// Whether everything is written, the last handle is gone, and another may open the folder.
+    pub fn is_so(&self) -> bool {
+        self.0.strong_count() == 0
+    }
 }
 
 impl Store {
@@ -48,7 +60,11 @@ impl Store {
         let served = Arc::clone(&queue);
         let damage = Damage::default();
         let met = damage.clone();
+        let here = Arc::new(());
+        let left = Left(Arc::downgrade(&here));
         let write = move || {
+            // What is named first ends last.
+            let _here = here;
             // Also when the writer dies, nobody waits for ever, and nobody else gets in before it is gone.
             let _lock = lock;
             let _end = CloseOnDrop(&served);
@@ -59,7 +75,7 @@ impl Store {
             .spawn(write)
             .map_err(|error| OpenError::File { path: database.clone(), error })?;
         let readers = Readers::new(&database, settings.readers, damage.clone());
-        Ok(Self(Arc::new(Inner { queue, readers, damage, writer: Some(writer) })))
+        Ok(Self(Arc::new(Inner { queue, readers, damage, writer: Some(writer), left })))
     }
 
     /// Everything that drives a controller, after every batch that waits; begins a new epoch.
@@ -168,6 +184,11 @@ impl Store {
     /// through before it is opened again.
     pub fn damage(&self) -> Option<StoreError> {
         self.0.damage.found()
+    }
+
+    /// Tells when the store was left.
+    pub fn left(&self) -> Left {
+        self.0.left.clone()
     }
 
     /// Writes a consistent copy, while the store goes on, to a new file for its owner alone.

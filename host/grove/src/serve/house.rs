@@ -35,6 +35,10 @@ const AFTERWARDS: Duration = Duration::from_secs(5);
 /// What the last lines of tasks get to be written.
 const LAST_LINES: Duration = Duration::from_secs(3);
 
+/// What reads of the store get that are under way, and between looks at whether they are over.
+const LAST_READS: Duration = Duration::from_secs(3);
+const MOMENT: Duration = Duration::from_millis(2);
+
 /// What becomes of a house whose port is another's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Port {
@@ -102,6 +106,7 @@ impl House {
             make: Box::new(make),
             address: watch::Sender::new(None),
             store_was_open: Default::default(),
+            store_left: Default::default(),
             folder,
             config,
         });
@@ -135,10 +140,19 @@ impl House {
     /// Runs until `stop` fires; then finishes what is being answered, stops deciding, and returns when everything
     /// decided is stored.
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let logs = self.shared.storage.logs.clone();
+        let shared = self.shared.clone();
         let ended = self.until_stopped(stop).await;
         // By now every task has ended.
-        logs.finish(LAST_LINES).await;
+        shared.storage.logs.finish(LAST_LINES).await;
+        // A read that is under way holds the store for a moment.
+        let left = async {
+            while !shared.store_left.lock().is_so() {
+                tokio::time::sleep(MOMENT).await;
+            }
+        };
+        if tokio::time::timeout(LAST_READS, left).await.is_err() {
+            tracing::warn!("the store is still being read, and is looked through at the next start");
+        }
         ended
     }
 

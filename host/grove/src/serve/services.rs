@@ -45,7 +45,8 @@ use grove_control::Controller;
 use grove_domain::introspection::TokenDigest;
 use grove_engine::{EngineHandle, Key, Refused, Service};
 use grove_runtime::Runtime;
-use grove_store::Store;
+use grove_store::{Left, Store};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::adapters::policies::PluginPolicies;
@@ -99,6 +100,8 @@ pub(crate) struct Shared {
     pub(crate) address: watch::Sender<Option<SocketAddr>>,
     /// Whether the store was ever open: then there is a farm to lose.
     pub(crate) store_was_open: AtomicBool,
+    /// Whether the one that was opened last was left.
+    pub(crate) store_left: Mutex<Left>,
 }
 
 /// Between looks at whether a service has left.

@@ -53,6 +53,34 @@ fn a_second_opener_is_refused_until_the_first_is_gone() {
 }
 
 #[test]
+fn it_is_left_when_the_last_handle_is_gone() {
+    let (folder, store) = farm::new();
+    let (other, left) = (store.clone(), store.left());
+    let epoch = store.load().unwrap().epoch;
+    commit(&store, batch(epoch, [put_request(&request(1))])).unwrap();
+    drop(store);
+    assert!(!left.is_so());
+    // As a callback may hold the last one, on the writer's own thread.
+    other.commit(batch(epoch, [put_request(&request(2))]), {
+        let other = other.clone();
+        move |committed: Result<(), grove_store::CommitError>| {
+            committed.unwrap();
+            drop(other);
+        }
+    });
+    drop(other);
+    while !left.is_so() {
+        std::thread::yield_now();
+    }
+    // All of it is in the one file.
+    let file = std::fs::read(folder.path().join(grove_store::DATABASE)).unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::write(copy.path().join(grove_store::DATABASE), file).unwrap();
+    let again = farm::open(copy.path());
+    assert_eq!(again.load().unwrap().requests.len(), 2);
+}
+
+#[test]
 fn a_newer_schema_is_refused_and_left_alone() {
     let (folder, store) = farm::new();
     drop(store);

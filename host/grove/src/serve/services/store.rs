@@ -39,6 +39,7 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
     shared.store_was_open.store(true, Ordering::Relaxed);
     let file = file_of(&shared.config.state().map_err(Exit::failed)?);
     let opened = inode(&file);
+    *shared.store_left.lock() = store.left();
     let _slot = shared.store.put(store.clone());
     // What was damaged while nobody looked is found soon, and nobody waits for that.
     let check = store.check();
