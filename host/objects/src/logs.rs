@@ -59,7 +59,7 @@ pub struct Keeping {
     pub delay: Duration,
     /// A log is removed when its last piece is so old.
     pub age: SignedDuration,
-    /// Bytes of all logs, with at least 4 KiB for each piece: beyond it the oldest go.
+    /// Bytes of all logs, with at least 4 KiB for each object: beyond it the oldest go.
     pub total: u64,
 }
 

@@ -39,7 +39,7 @@ struct Inner {
 }
 
 /// Tells whether a store was left, without keeping it open.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Left(Weak<()>);
 
 impl Left {

@@ -35,9 +35,8 @@ const AFTERWARDS: Duration = Duration::from_secs(5);
 /// What the last lines of tasks get to be written.
 const LAST_LINES: Duration = Duration::from_secs(3);
 
-/// What reads of the store get that are under way, and between looks at whether they are over.
+/// What reads of the store get that are under way.
 const LAST_READS: Duration = Duration::from_secs(3);
-const MOMENT: Duration = Duration::from_millis(2);
 
 /// What becomes of a house whose port is another's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,7 +104,6 @@ impl House {
             engine: engine.handle(),
             make: Box::new(make),
             address: watch::Sender::new(None),
-            store_was_open: Default::default(),
             store_left: Default::default(),
             folder,
             config,
@@ -144,13 +142,7 @@ impl House {
         let ended = self.until_stopped(stop).await;
         // By now every task has ended.
         shared.storage.logs.finish(LAST_LINES).await;
-        // A read that is under way holds the store for a moment.
-        let left = async {
-            while !shared.store_left.lock().is_so() {
-                tokio::time::sleep(MOMENT).await;
-            }
-        };
-        if tokio::time::timeout(LAST_READS, left).await.is_err() {
+        if !services::until_left(&shared, LAST_READS).await {
             tracing::warn!("the store is still being read, and is looked through at the next start");
         }
         ended

@@ -29,11 +29,10 @@ mod tunnels;
 
 pub(crate) use api::API;
 pub(crate) use http::HTTP;
-pub(crate) use store::Hopeless;
+pub(crate) use store::{Hopeless, until_left};
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use cap_std::fs::Dir;
@@ -98,10 +97,8 @@ pub(crate) struct Shared {
     pub(crate) make: Box<dyn Fn(Service) -> Service + Send + Sync>,
     /// Where HTTP is served, once it is.
     pub(crate) address: watch::Sender<Option<SocketAddr>>,
-    /// Whether the store was ever open: then there is a farm to lose.
-    pub(crate) store_was_open: AtomicBool,
-    /// Whether the one that was opened last was left.
-    pub(crate) store_left: Mutex<Left>,
+    /// Of the store that was opened last. Once there was one, there is a farm to lose.
+    pub(crate) store_left: Mutex<Option<Left>>,
 }
 
 /// Between looks at whether a service has left.

@@ -1,7 +1,7 @@
 //! A piece of a log as it is kept: lines of JSON, under its task and the numbers of its first and its last.
 //!
-//! Pieces of tasks that were made within the same four seconds are in one folder, so that none is made for each short log,
-//! and none is asked for long to find one in it.
+//! Pieces of tasks that were made within the same four seconds are in one folder: enough that no task needs a folder of its
+//! own, and few enough that a look through them is short.
 
 use std::sync::Arc;
 

@@ -149,9 +149,12 @@ async fn logs_of_one_moment_share_a_folder_and_are_told_apart() {
         log.close();
     }
     let folders = || std::fs::read_dir(place.path().join("logs")).map_or(0, Iterator::count);
-    while logs.live() > 1 || folders() < 2 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let written = async {
+        while logs.live() > 1 || folders() < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), written).await.unwrap();
     assert_eq!(folders(), 2);
     // One that runs keeps what it has said.
     assert_eq!(logs.retire(Timestamp::MAX).await.unwrap(), 3);

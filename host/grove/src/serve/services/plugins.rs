@@ -7,7 +7,7 @@ use grove_control::Controller;
 use grove_control::farm::Farm;
 use grove_domain::plugin::PluginVersion;
 use grove_engine::{Exit, Output, Scope, Service};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use super::{CONTROLLER, PLUGINS, POLICY, RUNTIME, Shared, plugin, policy};
 use crate::serve::adapters::policies::Chosen;
@@ -43,6 +43,8 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
             },
             changed = outcomes.changed() => if changed.is_err() { return Ok(()) },
         }
+        // The farm is looked at once for all that has happened: ten thousand workers may just be registered.
+        while !matches!(events.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
         follow.catch_up(&controller.farm()).await?;
         follow.tell_failures().await;
     }

@@ -3,7 +3,6 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use grove_engine::{Exit, Output, Scope, Service};
@@ -18,9 +17,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Once its cause is gone, a store that was away is back within this: everybody waits for it.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// How often, and how long after each other, a folder that the store before still holds is tried.
-const MOMENTS: u32 = 50;
-const MOMENT: Duration = Duration::from_millis(20);
+/// How long the store before may still hold the folder, and between looks at whether it does.
+const LEAVING: Duration = Duration::from_secs(1);
+const MOMENT: Duration = Duration::from_millis(2);
 
 /// No waiting mends it: whoever starts a controller must hear of it.
 #[derive(Debug, thiserror::Error)]
@@ -34,12 +33,13 @@ pub(super) fn service(shared: &Arc<Shared>) -> Service {
 
 async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
     let folder = shared.config.state().map_err(Exit::failed)?;
-    let was_open = shared.store_was_open.load(Ordering::Relaxed);
-    let store = let_in(folder, was_open).await?;
-    shared.store_was_open.store(true, Ordering::Relaxed);
+    let was_open = shared.store_left.lock().is_some();
+    until_left(&shared, LEAVING).await;
+    let opened = tokio::task::spawn_blocking(move || open(&folder, was_open)).await?;
+    let store = opened.map_err(|closed| closed.exit(was_open))?;
+    *shared.store_left.lock() = Some(store.left());
     let file = file_of(&shared.config.state().map_err(Exit::failed)?);
     let opened = inode(&file);
-    *shared.store_left.lock() = store.left();
     let _slot = shared.store.put(store.clone());
     // What was damaged while nobody looked is found soon, and nobody waits for that.
     let check = store.check();
@@ -60,19 +60,16 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
     }
 }
 
-/// Opens the store. What was open before may hold the folder for a moment longer: a read is under way in it.
-async fn let_in(folder: PathBuf, was_open: bool) -> Result<Store, Exit> {
-    let mut moments = MOMENTS;
-    loop {
-        let folder = folder.clone();
-        match tokio::task::spawn_blocking(move || open(&folder, was_open)).await? {
-            Err(Closed::Refused(OpenError::InUse(_))) if was_open && moments > 0 => {
-                moments -= 1;
-                tokio::time::sleep(MOMENT).await;
-            }
-            opened => return opened.map_err(|closed| closed.exit(was_open)),
+/// Waits until the store that was opened last was left: a read that is under way in it holds it for a moment. Whether it was
+/// in that time; there may have been none.
+pub(crate) async fn until_left(shared: &Shared, patience: Duration) -> bool {
+    let left = shared.store_left.lock().clone();
+    let wait = async {
+        while left.as_ref().is_some_and(|left| !left.is_so()) {
+            tokio::time::sleep(MOMENT).await;
         }
-    }
+    };
+    tokio::time::timeout(patience, wait).await.is_ok()
 }
 
 /// Why the store did not open.
