@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::bench;
 use crate::bundle;
@@ -11,42 +11,54 @@ use crate::deny::Rules;
 use crate::guests;
 use crate::metadata;
 use crate::project::{self, Project};
+use crate::setup;
 use crate::tally::Tally;
-
-/// A program that some test needs on this machine: what it is called, and the Debian package that has it.
-const NEEDED: [(&str, &str); 8] = [
-    ("sshd", "openssh-server"),
-    ("ssh", "openssh-client"),
-    ("ssh-keygen", "openssh-client"),
-    ("busybox", "busybox"),
-    ("useradd", "passwd"),
-    ("unshare", "util-linux"),
-    ("curl", "curl"),
-    ("python3", "python3"),
-];
 
 /// What modules of tests are called that need built guests.
 const WITH_GUESTS: &str = "with_guests";
 
-/// Runs the checks; all of them, even when an earlier one fails.
+/// How long tests that play at random do so, when all of them are to be played at length: what says it to them, and
+/// how much it is. Each says beside its own default what it counts.
+const AT_LENGTH: [(&str, &str); 4] = [
+    ("GROVE_LIVES", "10000"),
+    ("GROVE_KILLS", "200"),
+    ("GROVE_LOAD_SECONDS", "300"),
+    ("GROVE_DAY_SECONDS", "600"),
+];
+
+/// Which checks run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Extent {
+    /// Formatting, the rules of the house, and the tests that need no guests.
+    Quick,
+    /// Every check and every test.
+    Usual,
+    /// The same, with tests that play at random for as long as they are worth.
+    Full,
+}
+
+/// Runs the checks; all of them, even when an earlier one fails. Installs what tests need where that is missing.
 ///
 /// # Errors
-/// When something that tests need is missing.
-pub fn run(project: &Project, quick: bool) -> Result<ExitCode> {
+/// When something that tests need is missing and cannot be installed.
+pub fn run(project: &Project, extent: Extent) -> Result<ExitCode> {
+    let quick = extent == Extent::Quick;
+    if !quick {
+        setup::ensure_programs(setup::FOR_TESTS)?;
+    }
     let mut report = Report::default();
     report.check("formatting", || format(project));
     report.check("deny.toml", || deny(project));
     if quick {
         report.tests("tests of the plugins", plugin_tests(project));
-        report.tests("tests of the host without guests", host_tests(project, true)?);
+        report.tests("tests of the host without guests", host_tests(project, extent)?);
     } else {
-        needed()?;
         report.check("plugins", || bundle::plugins(project));
         report.check("test guests", || bundle::guests(project));
         report.check("clippy", || clippy(project));
         report.check("the host by itself", || by_itself(project));
         report.tests("tests of the plugins", plugin_tests(project));
-        report.tests("tests of the host", host_tests(project, false)?);
+        report.tests("tests of the host", host_tests(project, extent)?);
         report.check("documentation", || documentation(project));
     }
     Ok(report.end())
@@ -162,11 +174,14 @@ fn plugin_tests(project: &Project) -> Command {
 }
 
 /// Quick: without what needs guests: the crates under `tests/`, which look at several rooms at once, and tests that say so.
-fn host_tests(project: &Project, quick: bool) -> Result<Command> {
+fn host_tests(project: &Project, extent: Extent) -> Result<Command> {
     let mut cargo = project::cargo(&project.root);
     cargo.args(["test", "--workspace", "--no-fail-fast"]);
     cargo.env(bundle::GUESTS, project.built_guests());
-    if quick {
+    if extent == Extent::Full {
+        cargo.envs(AT_LENGTH);
+    }
+    if extent == Extent::Quick {
         let all = metadata::load(&project.root, &["--no-deps"])?;
         let tests = project.root.join("tests");
         for package in all.members().filter(|package| package.folder().starts_with(&tests)) {
@@ -189,21 +204,4 @@ fn documentation(project: &Project) -> Result<()> {
     };
     strict(project::cargo(&project.root))?;
     strict(guests::cargo_for_guests(project, &project.plugins()))
-}
-
-/// Says at once what is missing, rather than after ten minutes of building.
-fn needed() -> Result<()> {
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    // Debian keeps daemons where only root looks.
-    let folders: Vec<_> =
-        std::env::split_paths(&folders).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]).collect();
-    let is_missing = |program: &str| !folders.iter().any(|folder| folder.join(program).is_file());
-    let missing: Vec<_> = NEEDED.iter().filter(|(program, _)| is_missing(program)).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let programs: Vec<_> = missing.iter().map(|(program, _)| *program).collect();
-    let mut packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
-    packages.dedup();
-    bail!("tests need {}; on Debian: apt-get install {}", programs.join(", "), packages.join(" "))
 }

@@ -8,12 +8,14 @@ use anyhow::{Context, Result};
 
 use crate::bundle;
 use crate::project::Project;
+use crate::setup;
 
-/// Builds all (unless `GROVE_BIN` says where the binary already is), then is `grove demo` until it ends.
+/// Installs what is missing on the machine, builds all (unless `GROVE_BIN` says where the binary already is), then is `grove demo` until it ends.
 ///
 /// # Errors
 /// When something does not build or start.
 pub fn run(project: &Project, arguments: &[OsString]) -> Result<ExitCode> {
+    setup::ensure_programs(setup::FOR_DEMO)?;
     let grove = match std::env::var_os(bundle::BIN) {
         Some(built) => built.into(),
         None => {

@@ -12,5 +12,6 @@ pub mod floors;
 pub mod guests;
 pub mod metadata;
 pub mod project;
+mod setup;
 pub mod spdx;
 pub mod tally;

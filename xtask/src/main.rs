@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use xtask::checks::Extent;
 use xtask::project::Project;
 use xtask::{bench, bundle, checks, demo};
 
@@ -29,7 +30,7 @@ enum Chore {
         #[arg(long)]
         release: bool,
     },
-    /// Builds all, then runs `grove demo` with these arguments
+    /// Builds all, then runs `grove demo` with these arguments; first installs what is missing, where it may
     Demo {
         /// What to pass on
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -40,11 +41,14 @@ enum Chore {
         /// Names of rows
         rows: Vec<String>,
     },
-    /// Runs every check and every test, as CI does
+    /// Runs every check and every test, as CI does; first installs what they need, where it may
     Test {
         /// Only formatting, the rules of the house, and the tests that need no guests
         #[arg(long)]
         quick: bool,
+        /// Let tests that play at random do so at length: 10,000 lives, 200 kills, 5 minutes of mixed load
+        #[arg(long, conflicts_with = "quick")]
+        full: bool,
     },
     /// Holds the dependencies against deny.toml
     Deny,
@@ -78,7 +82,14 @@ fn run(chore: Chore) -> anyhow::Result<ExitCode> {
         }
         Chore::Demo { arguments } => demo::run(&project, &arguments),
         Chore::Bench { rows } => bench::run(&project, &rows),
-        Chore::Test { quick } => checks::run(&project, quick),
+        Chore::Test { quick, full } => checks::run(
+            &project,
+            match (quick, full) {
+                (true, _) => Extent::Quick,
+                (false, true) => Extent::Full,
+                (false, false) => Extent::Usual,
+            },
+        ),
         Chore::Deny => {
             checks::deny(&project)?;
             Ok(ExitCode::SUCCESS)
