@@ -66,7 +66,7 @@ impl BoardSettings {
             home: home.into(),
             host_key: None,
             admin_key: admin_key.to_owned(),
-            shell: PathBuf::from("/bin/sh"),
+            shell: login_shell(),
             motd: format!("This is {name}, all yours until your job ends.\n"),
             max_connections: 64,
         }
@@ -181,6 +181,13 @@ impl Drop for Board {
     fn drop(&mut self) {
         self.stopping.cancel();
     }
+}
+
+/// What most boards have, with all its habits: it replaces itself with the last command, so that a signal which ends that
+/// ends the session.
+fn login_shell() -> PathBuf {
+    let shells = ["/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash"].map(PathBuf::from);
+    shells.into_iter().find(|shell| shell.exists()).unwrap_or_else(|| PathBuf::from("/bin/sh"))
 }
 
 fn make_home(home: &Path) -> io::Result<()> {

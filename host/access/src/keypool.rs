@@ -1,4 +1,5 @@
-//! Session key pairs, made ahead of time because one takes a tenth of a second of a core.
+//! Session key pairs, made ahead of time because one takes a twenty-fifth of a second of a core. How many are kept
+//! follows from how many were taken lately.
 //!
 //! ```text
 //! generator threads --new pair--> waiter, if one waits
@@ -8,6 +9,7 @@
 //! A pair whose file is gone belongs to whoever removed it, and removing is what the file system lets happen only once:
 //! so no pair is handed out twice, whatever dies when, and however many pools share a folder.
 
+mod demand;
 mod pair;
 mod shelf;
 
@@ -18,7 +20,9 @@ use std::time::Duration;
 
 use cap_std::fs::Dir;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
+use self::demand::Demand;
 pub use self::pair::KeyPair;
 use self::shelf::{Shelf, Stored};
 
@@ -30,15 +34,17 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How large a pool is and how hard it works.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyPoolSettings {
-    /// Pairs to have in stock.
+    /// Pairs to have in stock when none were taken lately; 0: none are ever made ahead.
     pub size: usize,
+    /// Most pairs to have in stock, however many are taken.
+    pub most: usize,
     /// Threads that generate; `None`: one per core.
     pub threads: Option<NonZeroUsize>,
 }
 
 impl Default for KeyPoolSettings {
     fn default() -> KeyPoolSettings {
-        KeyPoolSettings { size: 32, threads: None }
+        KeyPoolSettings { size: 16, most: 256, threads: None }
     }
 }
 
@@ -63,9 +69,11 @@ struct Handle {
 struct Pool {
     shelf: Shelf,
     size: usize,
+    most: usize,
+    opened: Instant,
     state: Mutex<State>,
     /// Rung when a pair is wanted, and when it is over.
-    wanted: Condvar,
+    news: Condvar,
 }
 
 #[derive(Default)]
@@ -75,6 +83,7 @@ struct State {
     /// Not on disk (any more), and nobody's.
     loose: VecDeque<KeyPair>,
     waiters: VecDeque<oneshot::Sender<Handout>>,
+    demand: Demand,
     generating: usize,
     /// Whether somebody is claiming pairs for the waiters.
     serving: bool,
@@ -95,8 +104,10 @@ impl KeyPool {
         let pool = Arc::new(Pool {
             shelf,
             size: settings.size,
+            most: settings.most,
+            opened: Instant::now(),
             state: Mutex::new(State { stored, ..State::default() }),
-            wanted: Condvar::new(),
+            news: Condvar::new(),
         });
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         for _ in 0..settings.threads.unwrap_or_else(cores).get() {
@@ -110,6 +121,7 @@ impl KeyPool {
     /// asker that leaves takes no pair along.
     pub async fn take(&self) -> KeyPair {
         let pool = &self.handle.pool;
+        pool.state().demand.taken(pool.opened.elapsed());
         loop {
             let answer = pool.ask();
             // The pool lives as long as `self`, and keeps its askers until they are served; should an answer be lost
@@ -122,6 +134,12 @@ impl KeyPool {
         }
     }
 
+    /// Pairs that are to be in stock, by what was taken lately.
+    pub fn wanted(&self) -> usize {
+        let pool = &self.handle.pool;
+        pool.wanted(&pool.state())
+    }
+
     /// Pairs in stock now.
     pub fn stock(&self) -> usize {
         let state = self.handle.pool.state();
@@ -132,7 +150,7 @@ impl KeyPool {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.pool.state().over = true;
-        self.pool.wanted.notify_all();
+        self.pool.news.notify_all();
     }
 }
 
@@ -150,6 +168,14 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Pairs that are to be in stock now.
+    fn wanted(&self, state: &State) -> usize {
+        match self.size {
+            0 => 0,
+            least => state.demand.expected(self.opened.elapsed()).min(self.most).max(least),
+        }
+    }
+
     /// Queues an asker, and has the stock looked at on its behalf.
     fn ask(self: &Arc<Pool>) -> oneshot::Receiver<Handout> {
         let (sender, receiver) = oneshot::channel();
@@ -158,7 +184,7 @@ impl Pool {
             state.waiters.push_back(sender);
             state.begin_to_serve()
         };
-        self.wanted.notify_all();
+        self.news.notify_all();
         if serve {
             let pool = Arc::clone(self);
             tokio::task::spawn_blocking(move || pool.serve());
@@ -189,7 +215,7 @@ impl Pool {
                 self.give(pair);
             }
         }
-        self.wanted.notify_all();
+        self.news.notify_all();
     }
 
     /// Gives a pair that is not on disk to the first waiter that is still there, or keeps it.
@@ -233,11 +259,11 @@ impl Pool {
                 return false;
             }
             let coming = state.stored.len() + state.loose.len() + state.generating;
-            if coming < self.size + state.waiters.len() {
+            if coming < self.wanted(&state) + state.waiters.len() {
                 state.generating += 1;
                 return true;
             }
-            state = self.wanted.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.news.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 

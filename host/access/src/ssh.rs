@@ -106,6 +106,9 @@ pub enum SshError {
     /// Somebody else answered, or nobody said who should.
     #[error("host key: {0}")]
     HostKey(String),
+    /// Nothing was tried, because the controller itself is short of something.
+    #[error("the controller is short of something: {0}")]
+    Short(String),
     /// Anything else.
     #[error("{0}")]
     Other(String),

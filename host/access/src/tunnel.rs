@@ -133,6 +133,8 @@ struct Shared {
 
 struct State {
     open: HashMap<u64, Arc<Tunnel>>,
+    /// Ports of tunnels that are about to open.
+    claims: HashMap<u64, (TcpListener, u16)>,
     ports: PortSpace,
 }
 
@@ -157,9 +159,25 @@ impl Tunnels {
     pub fn new(settings: TunnelSettings) -> Tunnels {
         let closing = CancellationToken::new();
         let room = Arc::new(Semaphore::new(settings.max_connections_total.min(Semaphore::MAX_PERMITS)));
-        let state = State { open: HashMap::new(), ports: PortSpace::new(settings.ports.clone()) };
+        let state = State {
+            open: HashMap::new(),
+            claims: HashMap::new(),
+            ports: PortSpace::new(settings.ports.clone()),
+        };
         let shared = Shared { settings, room, closing: closing.clone(), state: Mutex::new(state) };
         Tunnels { shared: Arc::new(shared), _close_all: Arc::new(closing.drop_guard()) }
+    }
+
+    /// Takes a port for the tunnel `id`: [`Self::open`] opens it there when no other is wanted, and [`Self::close`] gives
+    /// it back. So one knows that there is a port before anything else is done.
+    pub fn claim(&self, id: u64) -> Result<(), OpenError> {
+        if self.shared.closing.is_cancelled() {
+            return Err(OpenError::ShutDown);
+        }
+        self.shared.unclaim(id);
+        let claimed = self.shared.listen(None)?;
+        self.shared.state().claims.insert(id, claimed);
+        Ok(())
     }
 
     /// Opens the tunnel `id` to `target`, on the wanted port when that is to be had. A tunnel that is open to the same
@@ -175,7 +193,11 @@ impl Tunnels {
         if self.shared.closing.is_cancelled() {
             return Err(OpenError::ShutDown);
         }
-        let (listener, port) = self.shared.listen(want)?;
+        if want.is_some() {
+            self.shared.unclaim(id);
+        }
+        let claimed = self.shared.state().claims.remove(&id);
+        let (listener, port) = claimed.map_or_else(|| self.shared.listen(want), Ok)?;
         let tunnel = Arc::new(Tunnel::new(id, port, target, self.shared.closing.child_token()));
         {
             let mut state = self.shared.state();
@@ -194,6 +216,7 @@ impl Tunnels {
     /// Closes the tunnel `id`, its port and every connection at once; resolves when all of that is done. Nothing
     /// happens when there is none. Closing goes on when this future is dropped.
     pub async fn close(&self, id: u64) {
+        self.shared.unclaim(id);
         if let Some(tunnel) = self.shared.find(id) {
             tunnel.closing.cancel();
             tunnel.closed.cancelled().await;
@@ -203,6 +226,7 @@ impl Tunnels {
     /// Closes every tunnel, for good; resolves when that is done.
     pub async fn close_all(&self) {
         self.shared.closing.cancel();
+        self.shared.state().claims.clear();
         let open: Vec<_> = self.shared.state().open.values().cloned().collect();
         for tunnel in open {
             tunnel.closed.cancelled().await;
@@ -228,6 +252,14 @@ impl Shared {
 
     fn find(&self, id: u64) -> Option<Arc<Tunnel>> {
         self.state().open.get(&id).cloned()
+    }
+
+    fn unclaim(&self, id: u64) {
+        let claimed = self.state().claims.remove(&id);
+        if let Some((listener, port)) = claimed {
+            drop(listener);
+            self.state().ports.release(port);
+        }
     }
 
     /// Listens on the wanted port, or else on the next free one.

@@ -197,6 +197,10 @@ pub(super) fn start(
 fn words(program: Program, interactive: bool, shell: &Path) -> io::Result<(PathBuf, Vec<OsString>)> {
     let shell = shell.to_owned();
     Ok(match program {
+        // The prompt is the board's own, whatever this host's rc files say.
+        Program::Shell if interactive && shell.ends_with("bash") => {
+            (shell, vec!["--norc".into(), "-i".into()])
+        }
         Program::Shell if interactive => (shell, vec!["-i".into()]),
         Program::Shell => (shell, vec![]),
         Program::Command(line) => (shell, vec!["-c".into(), OsString::from_vec(line)]),

@@ -169,8 +169,8 @@ impl Handler for Visitor {
         value: &str,
         session: &mut Session,
     ) -> Result<(), russh::Error> {
-        // How text is shown is the visitor's; everything else is the board's.
-        let harmless = name == "LANG" || name.starts_with("LC_");
+        // How text is shown is the visitor's, and which job this is; everything else is the board's.
+        let harmless = name == "LANG" || ["LC_", "GROVE_"].iter().any(|start| name.starts_with(start));
         match self.channels.get_mut(&id) {
             Some(desk) if harmless && desk.env.len() < MAX_ENV => {
                 desk.env.push((name.to_owned(), value.to_owned()));

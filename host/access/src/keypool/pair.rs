@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use rand_core::OsRng;
+use getrandom::SysRng;
+use rand_core::UnwrapErr;
 use rsa::RsaPrivateKey;
 use rsa::pkcs1::{DecodeRsaPrivateKey, EncodeRsaPrivateKey, LineEnding};
 use rsa::traits::PublicKeyParts;
@@ -25,6 +26,8 @@ pub struct KeyPair {
 /// Why there is no pair.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PairError {
+    #[error("entropy: {0}")]
+    Entropy(#[from] getrandom::Error),
     #[error("rsa: {0}")]
     Rsa(#[from] rsa::Error),
     #[error("pkcs#1: {0}")]
@@ -36,9 +39,11 @@ pub(super) enum PairError {
 }
 
 impl KeyPair {
-    /// Makes a new pair from the system's entropy: about a tenth of a second of a core.
+    /// Makes a new pair from the system's entropy: about a twenty-fifth of a second of a core.
     pub(super) fn generate() -> Result<KeyPair, PairError> {
-        KeyPair::of(&RsaPrivateKey::new(&mut OsRng, BITS)?)
+        // Asked first, and as an error: the generator itself cannot say that there is no entropy.
+        getrandom::fill(&mut [0; 32])?;
+        KeyPair::of(&RsaPrivateKey::new(&mut UnwrapErr(SysRng), BITS)?)
     }
 
     /// Reads a private half back; checks that it is whole and consistent.
@@ -53,8 +58,8 @@ impl KeyPair {
 
     fn of(key: &RsaPrivateKey) -> Result<KeyPair, PairError> {
         let private_pem = key.to_pkcs1_pem(LineEnding::LF)?.as_str().to_owned();
-        let e = Mpint::from_positive_bytes(&key.e().to_bytes_be());
-        let n = Mpint::from_positive_bytes(&key.n().to_bytes_be());
+        let e = Mpint::from_positive_bytes(&key.e_bytes());
+        let n = Mpint::from_positive_bytes(&key.n_bytes());
         let public = PublicKey::from(KeyData::Rsa(RsaPublicKey::new(e, n)?));
         Ok(KeyPair { private_pem, public_line: public.to_openssh()? })
     }

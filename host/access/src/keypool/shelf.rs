@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt, Permissions, PermissionsExt};
-use rand_core::{OsRng, RngCore};
 
 use super::pair::KeyPair;
 
@@ -52,7 +51,9 @@ impl Shelf {
     /// Writes a pair so that it is either whole on disk, or not there.
     pub(super) fn store(&self, pair: KeyPair) -> Result<Stored, (KeyPair, io::Error)> {
         let mut id = [0; 16];
-        OsRng.fill_bytes(&mut id);
+        if let Err(error) = getrandom::fill(&mut id) {
+            return Err((pair, io::Error::other(error)));
+        }
         let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
         let (name, part) = (format!("{id}{PAIR}"), format!("{id}{PART}"));
         match self.write(&part, &name, &pair.private_pem) {

@@ -109,8 +109,10 @@ async fn identity(
 /// Connects up to the point where we know who the other machine is.
 async fn greet(settings: &SshSettings, target: &SshTarget, welcome: Welcome) -> Result<Handle, SshError> {
     let stream = TcpStream::connect((target.host.as_str(), target.port));
-    let stream =
-        stream.await.map_err(|error| SshError::Unreachable(format!("{}: {error}", address(target))))?;
+    let stream = stream.await.map_err(|error| {
+        let text = format!("{}: {error}", address(target));
+        if is_short(&error) { SshError::Short(text) } else { SshError::Unreachable(text) }
+    })?;
     let _ = stream.set_nodelay(true);
     let pinned = match &welcome {
         Welcome::Only(pinned) => Some(pinned.clone()),
@@ -123,6 +125,15 @@ async fn greet(settings: &SshSettings, target: &SshTarget, welcome: Welcome) -> 
         let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
         refusal(target, pinned.as_ref(), seen.as_ref(), error)
     })
+}
+
+/// Whether it says nothing about the other side: no file descriptor or memory was left on this one.
+fn is_short(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOBUFS: i32 = 105;
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE | ENOBUFS))
+        || error.kind() == io::ErrorKind::OutOfMemory
 }
 
 fn config(keepalive: Duration, pinned: Option<&PublicKey>) -> client::Config {

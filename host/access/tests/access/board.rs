@@ -149,6 +149,17 @@ async fn input_passes_even_to_slow_readers() {
 }
 
 #[tokio::test]
+async fn it_behaves_as_an_openssh_with_bash() {
+    let site = Site::start().await;
+    site.authorize(&site.user_key);
+    // The login shell is gone when its last command dies.
+    let output = site.user(&["sh -c 'kill -SEGV $$'"], b"").await;
+    assert_eq!(output.status.code(), Some(255), "{}", text(&output.stderr));
+    let output = site.user(&["-oSetEnv=GROVE_JOB=7", "echo $GROVE_JOB $GROVE_BOARD"], b"").await;
+    assert_eq!(text(&output.stdout), "7 oak-1\n");
+}
+
+#[tokio::test]
 async fn a_terminal_is_a_terminal() {
     let site = Site::start().await;
     site.authorize(&site.user_key);

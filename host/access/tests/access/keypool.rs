@@ -10,7 +10,11 @@ use tempfile::TempDir;
 use crate::{open_dir, until, within};
 
 fn pool(folder: &TempDir, size: usize) -> KeyPool {
-    KeyPool::open(open_dir(folder.path()), KeyPoolSettings { size, threads: NonZeroUsize::new(2) }).unwrap()
+    KeyPool::open(
+        open_dir(folder.path()),
+        KeyPoolSettings { size, threads: NonZeroUsize::new(2), ..KeyPoolSettings::default() },
+    )
+    .unwrap()
 }
 
 /// Fills a folder, and stops.
@@ -40,6 +44,25 @@ async fn pairs_are_what_ssh_takes_and_nobody_else_reads() {
     assert!(pair.private_pem.starts_with("-----BEGIN RSA PRIVATE KEY-----\n"), "PKCS#1");
     assert!(!path.exists(), "a pair that was handed out is on no disk");
     assert!(!format!("{pair:?}").contains("PRIVATE"));
+}
+
+#[tokio::test]
+async fn the_stock_follows_what_is_taken_and_has_an_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = KeyPoolSettings { size: 1, most: 5, threads: NonZeroUsize::new(2) };
+    let pool = KeyPool::open(open_dir(folder.path()), settings).unwrap();
+    until("the least stock", || pool.stock() >= 1).await;
+    assert_eq!(pool.wanted(), 1);
+    for taken in 1..=8 {
+        within(pool.take()).await;
+        let wanted = pool.wanted();
+        assert!((1..=5).contains(&wanted) && (taken < 3 || wanted > 1), "after {taken}: {wanted}");
+    }
+    assert_eq!(pool.wanted(), 5);
+    until("the greatest stock", || pool.stock() >= 5).await;
+    // What is made when it is enough is what was begun before: by each thread one.
+    assert!(pool.stock() <= 5 + 2, "{}", pool.stock());
+    assert!(files(folder.path()).len() >= 5, "it is on disk");
 }
 
 #[tokio::test]

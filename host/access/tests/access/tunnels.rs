@@ -172,6 +172,26 @@ async fn a_full_range_is_said() {
 }
 
 #[tokio::test]
+async fn a_claimed_port_is_the_tunnels_until_it_is_closed() {
+    let (board, target) = board().await;
+    let tunnels = Tunnels::new(TunnelSettings { ports: 22_010..=22_011, ..settings() });
+    tunnels.claim(1).unwrap();
+    tunnels.claim(1).unwrap();
+    tunnels.open(2, target.clone(), None).await.unwrap();
+    let text = tunnels.claim(3).unwrap_err().to_string();
+    assert_eq!(text, "no free port in 22010-22011: widen the range of tunnel ports");
+    let opened = tunnels.open(1, target.clone(), None).await.unwrap();
+    connect(opened.port, &board).await;
+    tunnels.close(1).await;
+    tunnels.claim(3).unwrap();
+    // It is given back without having been opened, and not needed by who wants a port of their own.
+    tunnels.close(3).await;
+    tunnels.claim(4).unwrap();
+    let opened = tunnels.open(4, target, Some(22_010)).await.unwrap();
+    assert!((22_010..=22_011).contains(&opened.port));
+}
+
+#[tokio::test]
 async fn connections_have_a_limit_and_room_returns() {
     let tunnels = Tunnels::new(TunnelSettings { max_connections_per_job: 2, ..settings() });
     let (listener, target) = board().await;

@@ -6,6 +6,7 @@ use grove_access::keypool::{KeyPool, KeyPoolSettings};
 use grove_engine::{Exit, Output, Scope, Service};
 
 use super::{KEYS, Shared};
+use crate::serve::config::KeyConfig;
 use crate::serve::house::subfolder;
 
 pub(super) fn service(shared: &Arc<Shared>) -> Service {
@@ -14,13 +15,14 @@ pub(super) fn service(shared: &Arc<Shared>) -> Service {
 }
 
 async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
-    let settings = KeyPoolSettings { size: shared.config.keys.pool, ..KeyPoolSettings::default() };
+    let KeyConfig { pool: size, pool_max: most } = shared.config.keys;
+    let settings = KeyPoolSettings { size, most, ..KeyPoolSettings::default() };
     let folder = subfolder(&shared.folder, "keys").map_err(Exit::failed)?;
     let pool = KeyPool::open(folder, settings)?;
     let shown = pool.clone();
     scope.report(move || {
-        let stock = shown.stock();
-        async move { vec![("in stock", stock.to_string())] }
+        let (stock, wanted) = (shown.stock(), shown.wanted());
+        async move { vec![("in stock", stock.to_string()), ("wanted in stock", wanted.to_string())] }
     });
     scope.started(Output::of(&KEYS, Arc::new(pool)));
     scope.stop().cancelled().await;
