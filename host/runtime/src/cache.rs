@@ -15,6 +15,8 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::compiler::{CompileLimits, MAX_CODE};
+
 /// First bytes of every file; another layout gets another number.
 const MAGIC: &[u8; 8] = b"grovecw1";
 const MAC_LEN: usize = 32;
@@ -22,7 +24,7 @@ const KEY_FILE: &str = "key";
 /// Most entries kept; the oldest go.
 const MAX_ENTRIES: usize = 128;
 /// Biggest file that is read, in bytes.
-const MAX_FILE: u64 = 512 << 20;
+const MAX_FILE: u64 = MAX_CODE + 4096;
 
 /// SHA-256 of a component, as lower-case hex.
 pub(crate) fn digest(component: &[u8]) -> String {
@@ -60,38 +62,45 @@ impl CodeCache {
         Ok(CodeCache { dir, key })
     }
 
-    /// The compiled component, from disk if it is there and whole, else compiled now. Blocks: for compile threads.
-    pub(crate) fn component(
-        &self,
-        engine: &Engine,
-        digest: &str,
-        wasm: &[u8],
-    ) -> wasmtime::Result<Component> {
+    /// The compiled component, if it is on disk and whole. Blocks on the disk.
+    pub(crate) fn component(&self, engine: &Engine, digest: &str) -> Option<Component> {
         let name = entry_name(engine, digest);
         match self.read(&name) {
-            Ok(Some(code)) => {
-                // SAFETY: the MAC says that these are bytes which this engine's own compiler gave us and we stored
-                // under this very name; only we can read the key. The buffer is ours, so nobody changes it meanwhile.
-                #[expect(unsafe_code, reason = "loading verified compiled code is what the cache is for")]
-                match unsafe { Component::deserialize(engine, &code) } {
-                    Ok(component) => return Ok(component),
-                    Err(error) => {
-                        tracing::warn!(entry = name, %error, "compiled plugin code is unusable; compiling anew")
-                    }
+            Ok(Some(code)) => match from_compiler(engine, &code) {
+                Ok(component) => return Some(component),
+                Err(error) => {
+                    tracing::warn!(entry = name, %error, "compiled plugin code is unusable; compiling anew")
                 }
-            }
+            },
             Ok(None) => {}
             Err(error) => {
                 tracing::warn!(entry = name, %error, "compiled plugin code is damaged; compiling anew")
             }
         }
-        let component = compile(engine, wasm)?;
-        if let Err(error) =
-            component.serialize().map_err(std::io::Error::other).and_then(|code| self.write(&name, &code))
-        {
+        None
+    }
+
+    /// Keeps compiled code. Blocks on the disk.
+    pub(crate) fn keep(&self, engine: &Engine, digest: &str, code: &[u8]) {
+        let name = entry_name(engine, digest);
+        if let Err(error) = self.write(&name, code) {
             tracing::warn!(entry = name, %error, "compiled plugin code could not be kept; the next start compiles again");
         }
-        Ok(component)
+    }
+
+    /// Why a component was too expensive to compile within these limits, if it was. Blocks on the disk.
+    pub(crate) fn refusal(&self, engine: &Engine, digest: &str, limits: CompileLimits) -> Option<String> {
+        let text = self.read(&refusal_name(engine, digest)).ok().flatten()?;
+        let text = String::from_utf8(text).ok()?;
+        Some(text.strip_prefix(&written(limits))?.to_owned())
+    }
+
+    /// Remembers why, so that it is not tried again before it or the limits are others. Blocks on the disk.
+    pub(crate) fn refuse(&self, engine: &Engine, digest: &str, limits: CompileLimits, why: &str) {
+        let name = refusal_name(engine, digest);
+        if let Err(error) = self.write(&name, format!("{}{why}", written(limits)).as_bytes()) {
+            tracing::warn!(entry = name, %error, "it could not be kept that a plugin is too expensive to compile");
+        }
     }
 
     fn mac(&self, name: &str, code: &[u8]) -> Option<Hmac<Sha256>> {
@@ -153,8 +162,18 @@ impl CodeCache {
     }
 }
 
-/// Compiles it. What the compiler took goes back to the system: as much as an empty farm needs otherwise.
-pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Component> {
+/// The component that a compiler of ours made this code of.
+pub(crate) fn from_compiler(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: a compiler of ours gave us these bytes: just now, or we stored them under this very name, as their MAC says,
+    // whose key only we can read. The buffer is ours, so nobody changes it meanwhile.
+    #[expect(unsafe_code, reason = "loading verified compiled code is what the cache is for")]
+    unsafe {
+        Component::deserialize(engine, code)
+    }
+}
+
+/// Compiles it in this process. What the compiler took goes back to the system.
+pub(crate) fn compile_here(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Component> {
     let component = Component::from_binary(engine, wasm);
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
@@ -165,6 +184,15 @@ pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Componen
         };
     }
     component
+}
+
+/// Limits, as a refusal begins with them.
+fn written(limits: CompileLimits) -> String {
+    format!("{} {}\n", limits.processor.as_secs(), limits.memory)
+}
+
+fn refusal_name(engine: &Engine, digest: &str) -> String {
+    format!("{}.refused", entry_name(engine, digest))
 }
 
 /// Name of an entry: which component, compiled by which compiler with which settings.

@@ -1,14 +1,21 @@
 //! A driver's store: its inert WASI, and the controller's side of what it may import.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
-use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable};
 use wasmtime::{Engine, Store};
-use wasmtime_wasi::sockets::SocketAddrUse;
+use wasmtime_wasi::p2::bindings::sockets::ip_name_lookup::{
+    self, HostResolveAddressStream, ResolveAddressStream,
+};
+use wasmtime_wasi::p2::bindings::sockets::network::{self, ErrorCode, IpAddress, Network};
+use wasmtime_wasi::p2::{DynPollable, SocketError};
+use wasmtime_wasi::sockets::{SocketAddrUse, WasiSocketsView};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::bindings::driver::grove::plugin::{log, secrets, ssh, storage, task, types};
@@ -19,6 +26,7 @@ use crate::grants::Effective;
 use crate::guest_log::{GuestLog, Lines, cut};
 use crate::host::{Level, SshError, SshTarget, StorageError, StorageHost};
 use crate::limits::{HANDLES, Meter, Metered, Stop, confine};
+use crate::tcp::Resolved;
 
 /// Longest step name or progress note that is passed on, in bytes.
 const MAX_NOTE: usize = 200;
@@ -43,6 +51,11 @@ pub(crate) struct DriverStore {
     output: [Lines; 2],
     context: Arc<CallContext>,
     effective: Arc<Effective>,
+    plugin: Arc<str>,
+    /// What the names stand for that it asked for.
+    resolved: Arc<Mutex<Resolved>>,
+    /// Names that it is having resolved, by their resources.
+    lookups: BTreeMap<u32, String>,
     /// Driver config of the worker that the running call is about.
     config: Option<String>,
     deadline: Instant,
@@ -60,16 +73,26 @@ impl DriverStore {
         let log = GuestLog::new(Box::new(move |level, line| task.log(level, line)));
         let output = [Lines::new(log.clone(), Level::Info), Lines::new(log.clone(), Level::Error)];
         let [stdout, stderr] = output.clone();
+        let resolved = Arc::new(Mutex::new(Resolved::default()));
+        let tcp = Tcp {
+            effective: identity.effective.clone(),
+            plugin: identity.name.clone(),
+            log: log.clone(),
+            resolved: resolved.clone(),
+        };
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES);
         let data = DriverStore {
             meter: Meter::new(identity.effective.memory),
-            wasi: inert_wasi(stdout, stderr, identity.effective.clone()),
+            wasi: inert_wasi(stdout, stderr, tcp),
             table,
             log,
             output,
             context: context.clone(),
             effective: identity.effective.clone(),
+            plugin: identity.name.clone(),
+            resolved,
+            lookups: BTreeMap::new(),
             config: None,
             deadline: Instant::now(),
             steps: 0,
@@ -141,14 +164,50 @@ impl WasiView for DriverStore {
     }
 }
 
+/// What decides over TCP peers.
+struct Tcp {
+    effective: Arc<Effective>,
+    plugin: Arc<str>,
+    log: Arc<GuestLog>,
+    resolved: Arc<Mutex<Resolved>>,
+}
+
+impl Tcp {
+    /// Whether it may be reached; one that may not is named in the log, with what to write.
+    fn may_reach(&self, peer: SocketAddr) -> bool {
+        let resolved = self.resolved.lock();
+        if self.effective.allows_tcp(peer, &resolved) {
+            return true;
+        }
+        let name = resolved.names(peer.ip()).first();
+        let host = name.cloned().unwrap_or_else(|| match peer.ip().to_canonical() {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        });
+        let rule = format!("{host}:{}", peer.port());
+        not_granted(&self.log, &self.plugin, &format!("TCP to {peer}"), &rule);
+        false
+    }
+}
+
+fn not_granted(log: &GuestLog, plugin: &str, what: &str, rule: &str) {
+    let line = format!(
+        "{what} is not granted to {plugin}: write tcp = [\"{rule}\"] in [plugins.grants.{plugin}] of the configuration; \
+         its manifest's [wants] must cover it, too"
+    );
+    tracing::warn!(plugin, "{line}");
+    log.line(Level::Warn, &line);
+}
+
 /// No environment, arguments, stdin or files; output is the log; TCP only to granted peers.
-fn inert_wasi(stdout: Lines, stderr: Lines, effective: Arc<Effective>) -> WasiCtx {
+fn inert_wasi(stdout: Lines, stderr: Lines, tcp: Tcp) -> WasiCtx {
     let mut wasi = WasiCtx::builder();
     wasi.stdout(stdout).stderr(stderr).max_random_size(64 << 10);
-    wasi.allow_tcp(effective.has_tcp()).allow_udp(false).allow_ip_name_lookup(false);
+    // Names are resolved by our own interface, which lets only those through that are granted.
+    wasi.allow_tcp(tcp.effective.has_tcp()).allow_udp(false).allow_ip_name_lookup(tcp.effective.has_tcp());
     wasi.socket_addr_check(move |peer, used| {
         let allowed = match used {
-            SocketAddrUse::TcpConnect => effective.allows_tcp(peer),
+            SocketAddrUse::TcpConnect => tcp.may_reach(peer),
             // The implicit bind that precedes a connect.
             SocketAddrUse::TcpBind => peer.port() == 0 && peer.ip().is_unspecified(),
             _ => false,
@@ -161,6 +220,9 @@ fn inert_wasi(stdout: Lines, stderr: Lines, effective: Arc<Effective>) -> WasiCt
 pub(crate) fn driver_linker(engine: &Engine) -> wasmtime::Result<Linker<DriverStore>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    linker.allow_shadowing(true);
+    ip_name_lookup::add_to_linker::<_, HasSelf<DriverStore>>(&mut linker, |store| store)?;
+    linker.allow_shadowing(false);
     log::add_to_linker::<_, HasSelf<DriverStore>>(&mut linker, |store| store)?;
     task::add_to_linker::<_, HasSelf<DriverStore>>(&mut linker, |store| store)?;
     ssh::add_to_linker::<_, HasSelf<DriverStore>>(&mut linker, |store| store)?;
@@ -170,6 +232,77 @@ pub(crate) fn driver_linker(engine: &Engine) -> wasmtime::Result<Linker<DriverSt
 }
 
 impl types::Host for DriverStore {}
+
+impl network::Host for DriverStore {
+    fn convert_error_code(&mut self, error: SocketError) -> wasmtime::Result<ErrorCode> {
+        error.downcast()
+    }
+
+    fn network_error_code(
+        &mut self,
+        error: Resource<wasmtime_wasi::p2::bindings::io::error::Error>,
+    ) -> wasmtime::Result<Option<ErrorCode>> {
+        network::Host::network_error_code(&mut self.sockets(), error)
+    }
+}
+
+impl network::HostNetwork for DriverStore {
+    fn drop(&mut self, network: Resource<Network>) -> wasmtime::Result<()> {
+        network::HostNetwork::drop(&mut self.sockets(), network)
+    }
+}
+
+/// The lookup of WASI, for names that are granted.
+impl ip_name_lookup::Host for DriverStore {
+    fn resolve_addresses(
+        &mut self,
+        network: Resource<Network>,
+        name: String,
+    ) -> Result<Resource<ResolveAddressStream>, SocketError> {
+        // A number stands for itself; whether it may be reached is decided when it is.
+        if name.parse::<IpAddr>().is_err() && !self.effective.allows_name(&name) {
+            let name = cut(&name, MAX_NOTE);
+            not_granted(&self.log, &self.plugin, &format!("the name {name}"), &format!("{name}:PORT"));
+            return Err(ErrorCode::AccessDenied.into());
+        }
+        let stream = ip_name_lookup::Host::resolve_addresses(&mut self.sockets(), network, name.clone())?;
+        self.lookups.insert(stream.rep(), name);
+        Ok(stream)
+    }
+}
+
+impl HostResolveAddressStream for DriverStore {
+    fn resolve_next_address(
+        &mut self,
+        stream: Resource<ResolveAddressStream>,
+    ) -> Result<Option<IpAddress>, SocketError> {
+        let name = self.lookups.get(&stream.rep()).cloned();
+        let address = HostResolveAddressStream::resolve_next_address(&mut self.sockets(), stream)?;
+        if let (Some(name), Some(address)) = (name, &address) {
+            self.resolved.lock().add(&name, std_address(address));
+        }
+        Ok(address)
+    }
+
+    fn subscribe(
+        &mut self,
+        stream: Resource<ResolveAddressStream>,
+    ) -> wasmtime::Result<Resource<DynPollable>> {
+        HostResolveAddressStream::subscribe(&mut self.sockets(), stream)
+    }
+
+    fn drop(&mut self, stream: Resource<ResolveAddressStream>) -> wasmtime::Result<()> {
+        self.lookups.remove(&stream.rep());
+        HostResolveAddressStream::drop(&mut self.sockets(), stream)
+    }
+}
+
+fn std_address(address: &IpAddress) -> IpAddr {
+    match *address {
+        IpAddress::Ipv4((a, b, c, d)) => [a, b, c, d].into(),
+        IpAddress::Ipv6((a, b, c, d, e, f, g, h)) => [a, b, c, d, e, f, g, h].into(),
+    }
+}
 
 impl log::Host for DriverStore {
     fn log(&mut self, at: log::Level, message: String) -> wasmtime::Result<()> {
@@ -351,7 +484,7 @@ impl From<SshError> for ssh::SshError {
             SshError::Unreachable(text) => ssh::SshError::Unreachable(text),
             SshError::TimedOut => ssh::SshError::TimedOut,
             SshError::Closed => ssh::SshError::Closed,
-            SshError::Other(text) => ssh::SshError::Other(text),
+            SshError::Short(text) | SshError::Other(text) => ssh::SshError::Other(text),
         }
     }
 }

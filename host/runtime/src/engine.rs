@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use wasmtime::component::Linker;
+use tokio_util::task::AbortOnDropHandle;
+use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
 
-use crate::cache::{CodeCache, compile, digest};
+use crate::cache::{CodeCache, compile_here, digest, from_compiler};
+use crate::compiler::{Compiler, Failed, For};
 use crate::driver::{DriverPlugin, DriverStore, driver_linker};
 use crate::error::{LoadError, StartError};
 use crate::grants::{Effective, Grants};
-use crate::guests::GuestThreads;
+use crate::guests::{GuestThreads, Guests};
 use crate::inspector::InspectorPlugin;
 use crate::manifest::{Kind, Manifest};
 use crate::policy::PolicyPlugin;
@@ -24,6 +25,8 @@ const POOL_MEMORY: usize = 256 << 20;
 
 /// Most bytes of a memory or table that stay with its slot between instances.
 const KEPT_PAGES: usize = 256 << 10;
+/// Components that are compiled at once: one that takes all it may keeps none from the others.
+const COMPILING: usize = 2;
 /// Inspector instances that can live at once.
 const INSPECTOR_SLOTS: u32 = 200;
 
@@ -39,11 +42,13 @@ pub struct Settings {
     pub max_component: usize,
     /// Folder in which folder `code` is made for compiled plugins; `None` compiles at every start.
     pub cache: Option<cap_std::fs::Dir>,
+    /// Compiles in processes of their own; `None` compiles in this one, without limits.
+    pub compiler: Option<Compiler>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { guest_threads: 2, slots: 1000, max_component: 64 << 20, cache: None }
+        Settings { guest_threads: 2, slots: 1000, max_component: 64 << 20, cache: None, compiler: None }
     }
 }
 
@@ -64,10 +69,13 @@ pub(crate) struct Inner {
     pub(crate) slot_count: usize,
     pub(crate) inspector_slots: Arc<Semaphore>,
     /// Where drivers and inspectors run.
-    pub(crate) guests: Handle,
+    pub(crate) guests: Guests,
     /// Where policies run: drivers that compute must not delay a matching round.
-    pub(crate) policy_guests: Handle,
+    pub(crate) policy_guests: Guests,
     cache: Option<CodeCache>,
+    compiler: Option<Compiler>,
+    /// Places for those that compile.
+    compiling: Semaphore,
     max_component: usize,
     ticker: Ticker,
     _threads: [GuestThreads; 2],
@@ -117,9 +125,11 @@ impl Runtime {
             slots: Arc::new(Semaphore::new(slots as usize)),
             slot_count: slots as usize,
             inspector_slots: Arc::new(Semaphore::new(INSPECTOR_SLOTS as usize)),
-            guests: threads.handle().clone(),
-            policy_guests: policy_threads.handle().clone(),
+            guests: Guests { threads: threads.handle().clone(), clock: ticker.clock() },
+            policy_guests: Guests { threads: policy_threads.handle().clone(), clock: ticker.clock() },
             cache,
+            compiler: settings.compiler,
+            compiling: Semaphore::new(COMPILING),
             max_component: settings.max_component,
             ticker,
             _threads: [threads, policy_threads],
@@ -128,7 +138,7 @@ impl Runtime {
     }
 
     /// Compiles a component (or takes it from the cache) and checks it against manifest, grants and contract. Nothing
-    /// of it runs. Compiling happens on threads of its own: 20 ms to several seconds when it is not in the cache.
+    /// of it runs. Compiling takes 20 ms to several seconds when it is not in the cache; it ends when this is dropped.
     pub async fn load(
         &self,
         manifest: Manifest,
@@ -146,8 +156,15 @@ impl Runtime {
             effective.memory = POOL_MEMORY;
         }
         let inner = self.inner.clone();
-        let loading = self.inner.guests.spawn_blocking(move || inner.load(manifest, &component, effective));
-        loading.await.unwrap_or(Err(LoadError::Stopping { plugin }))
+        let loading = self.inner.guests.threads.spawn(async move {
+            let component = inner.clone().compiled(&manifest, component).await?;
+            blocking(move || inner.load(manifest, component, effective)).await?
+        });
+        match AbortOnDropHandle::new(loading).await {
+            Ok(Err(Missed::Refused(error))) => Err(error),
+            Ok(Ok(plugin)) => Ok(plugin),
+            Ok(Err(Missed::Stopping)) | Err(_) => Err(LoadError::Stopping { plugin }),
+        }
     }
 
     /// How often the clock that interrupts guests stood still and was replaced; 0 on a healthy machine.
@@ -172,29 +189,137 @@ impl std::fmt::Debug for Runtime {
     }
 }
 
+/// A component that was compiled, and its digest.
+struct Compiled {
+    component: Component,
+    digest: String,
+}
+
+/// Why a plugin was not loaded.
+enum Missed {
+    Refused(LoadError),
+    Stopping,
+}
+
+impl From<LoadError> for Missed {
+    fn from(error: LoadError) -> Self {
+        Missed::Refused(error)
+    }
+}
+
+/// What there is to make a component of.
+enum Source {
+    /// What a compiler gave.
+    Code(Vec<u8>),
+    /// WebAssembly, to be compiled in this process.
+    Wasm(Bytes),
+}
+
 impl Inner {
+    /// Takes it from the cache, or compiles it. A compiler that works for it is ended when this is dropped.
+    async fn compiled(self: Arc<Inner>, manifest: &Manifest, wasm: Bytes) -> Result<Compiled, Missed> {
+        let (plugin, component, kind) = (manifest.name.clone(), manifest.component.clone(), manifest.kind);
+        if wasm.len() > self.max_component {
+            return Err(LoadError::TooLarge { plugin, size: wasm.len(), limit: self.max_component }.into());
+        }
+        let refused = |failed| match failed {
+            Failed::Unusable(text) => LoadError::Compile { plugin, component, text },
+            Failed::TooMuch(text) | Failed::Broken(text) => LoadError::Expensive { plugin, component, text },
+        };
+        let bytes = wasm.clone();
+        let digest = blocking(move || digest(&bytes)).await?;
+        let known = async || {
+            let (inner, digest) = (self.clone(), digest.clone());
+            blocking(move || inner.known(kind, &digest)).await
+        };
+        let mut component = known().await?;
+        if component.is_none() {
+            let _place = self.compiling.acquire().await;
+            // Somebody else may have compiled the same meanwhile.
+            component = known().await?;
+            if component.is_none() {
+                component = Some(self.clone().compile(kind, &digest, wasm).await?);
+            }
+        }
+        match component {
+            Some(Ok(component)) => Ok(Compiled { component, digest }),
+            Some(Err(failed)) => Err(refused(failed).into()),
+            None => Err(Missed::Stopping),
+        }
+    }
+
+    async fn compile(
+        self: Arc<Inner>,
+        kind: Kind,
+        digest: &str,
+        wasm: Bytes,
+    ) -> Result<Result<Component, Failed>, Missed> {
+        let source = match &self.compiler {
+            None => Source::Wasm(wasm),
+            Some(compiler) => match compiler.compile(engine_for(kind), wasm).await {
+                Ok(code) => Source::Code(code),
+                Err(failed) => {
+                    if let (Failed::TooMuch(why), Some(cache)) = (&failed, &self.cache) {
+                        cache.refuse(self.engine(kind), digest, compiler.limits, why);
+                    }
+                    return Ok(Err(failed));
+                }
+            },
+        };
+        let (inner, digest) = (self.clone(), digest.to_owned());
+        blocking(move || inner.take(kind, &digest, source)).await
+    }
+
+    fn engine(&self, kind: Kind) -> &Engine {
+        match engine_for(kind) {
+            For::Policies => &self.policies,
+            For::Drivers => &self.pooled,
+        }
+    }
+
+    /// What is known of a component from an earlier time; an error says why it is not compiled again. Blocks on the disk.
+    fn known(&self, kind: Kind, digest: &str) -> Option<Result<Component, Failed>> {
+        let (cache, engine) = (self.cache.as_ref()?, self.engine(kind));
+        let component = cache.component(engine, digest).map(Ok);
+        component.or_else(|| {
+            let limits = self.compiler.as_ref()?.limits;
+            Some(Err(Failed::TooMuch(cache.refusal(engine, digest, limits)?)))
+        })
+    }
+
+    /// Makes a component, and keeps its code. Blocks.
+    fn take(&self, kind: Kind, digest: &str, source: Source) -> Result<Component, Failed> {
+        let engine = self.engine(kind);
+        let (component, code) = match source {
+            Source::Code(code) => {
+                let broken =
+                    |error| Failed::Broken(format!("the code of the compiler is unusable: {error:#}"));
+                (from_compiler(engine, &code).map_err(broken)?, Some(code))
+            }
+            Source::Wasm(wasm) => {
+                let unusable = |error| Failed::Unusable(format!("{error:#}"));
+                let component = compile_here(engine, &wasm).map_err(unusable)?;
+                let code =
+                    self.cache.is_some().then(|| component.serialize()).transpose().map_err(unusable)?;
+                (component, code)
+            }
+        };
+        if let (Some(cache), Some(code)) = (&self.cache, code) {
+            cache.keep(engine, digest, &code);
+        }
+        Ok(component)
+    }
+
     fn load(
         self: Arc<Inner>,
         manifest: Manifest,
-        wasm: &[u8],
+        compiled: Compiled,
         effective: Effective,
-    ) -> Result<Plugin, LoadError> {
+    ) -> Result<Plugin, Missed> {
         let plugin = manifest.name.clone();
         let kind = manifest.kind;
-        if wasm.len() > self.max_component {
-            return Err(LoadError::TooLarge { plugin, size: wasm.len(), limit: self.max_component });
-        }
-        let engine = if kind == Kind::Policy { &self.policies } else { &self.pooled };
-        let digest = digest(wasm);
-        let component = match &self.cache {
-            Some(cache) => cache.component(engine, &digest, wasm),
-            None => compile(engine, wasm),
-        };
-        let component = component.map_err(|error| LoadError::Compile {
-            plugin: plugin.clone(),
-            component: manifest.component.clone(),
-            text: format!("{error:#}"),
-        })?;
+        let engine = self.engine(kind);
+        let Compiled { component, digest } = compiled;
         for (import, _) in component.component_type().imports(engine) {
             effective.admits(kind, import).map_err(|refusal| LoadError::Import {
                 plugin: plugin.clone(),
@@ -224,6 +349,21 @@ impl Inner {
                 Plugin::Inspector(InspectorPlugin::new(self, identity, pre).map_err(not_ours)?)
             }
         })
+    }
+}
+
+fn engine_for(kind: Kind) -> For {
+    if kind == Kind::Policy { For::Policies } else { For::Drivers }
+}
+
+/// Work that blocks, on a thread for that.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Missed> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(Missed::Stopping),
+        },
     }
 }
 
@@ -282,7 +422,7 @@ impl Plugin {
 }
 
 /// Policies: few, long-lived, called often; the bookkeeping for concurrent calls would make a call five times dearer.
-fn policy_config() -> Config {
+pub(crate) fn policy_config() -> Config {
     let mut config = Config::new();
     config.epoch_interruption(true).concurrency_support(false);
     config.max_wasm_stack(512 << 10).async_stack_size(2 << 20);
@@ -291,7 +431,15 @@ fn policy_config() -> Config {
     config
 }
 
-/// Drivers and inspectors: many, short-lived; slots are set up once and reused.
+/// Drivers and inspectors, as their code is compiled.
+pub(crate) fn driver_config() -> Config {
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    config.max_wasm_stack(512 << 10).async_stack_size(2 << 20);
+    config
+}
+
+/// Drivers and inspectors, as they run: many, short-lived; slots are set up once and reused.
 fn pooled_config(slots: u32) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
@@ -312,8 +460,7 @@ fn pooled_config(slots: u32) -> Config {
         .linear_memory_keep_resident(KEPT_PAGES)
         .table_keep_resident(KEPT_PAGES)
         .pagemap_scan(Enabled::Auto);
-    let mut config = Config::new();
-    config.epoch_interruption(true).allocation_strategy(pool);
-    config.max_wasm_stack(512 << 10).async_stack_size(2 << 20);
+    let mut config = driver_config();
+    config.allocation_strategy(pool);
     config
 }

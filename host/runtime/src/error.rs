@@ -42,8 +42,18 @@ pub enum LoadError {
         /// What the compiler says.
         text: String,
     },
+    /// Compiling it took more than it may, or broke off.
+    #[error("plugin `{plugin}`: {component} was not compiled: {text}")]
+    Expensive {
+        /// The plugin.
+        plugin: String,
+        /// Name of the file.
+        component: String,
+        /// Why, and what to do.
+        text: String,
+    },
     /// It imports what it may not have.
-    #[error("plugin `{plugin}` imports `{import}`, but {refusal}")]
+    #[error("plugin `{plugin}` imports `{import}`, but {}", refusal.of(plugin))]
     Import {
         /// The plugin.
         plugin: String,

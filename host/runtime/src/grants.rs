@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::{Kind, Manifest};
-use crate::tcp::TcpRule;
+use crate::manifest::{Kind, Manifest, Wants};
+use crate::tcp::{Resolved, TcpRule};
 
 /// Memory of one instance in MiB, for a plugin that does not say or was not allowed more.
 pub const DEFAULT_MEMORY_MIB: u32 = 64;
@@ -68,7 +68,7 @@ pub struct Effective {
     pub memory: usize,
     /// Longest running time of one call in milliseconds.
     pub call_ms: u64,
-    wanted_tcp: Vec<TcpRule>,
+    wants: Wants,
     granted_tcp: Vec<TcpRule>,
 }
 
@@ -90,7 +90,7 @@ impl Effective {
             storage: groups(&wants.storage, &grants.storage),
             memory: (mib as usize) << 20,
             call_ms: wants.call_ms.unwrap_or(DEFAULT_CALL_MS).min(grants.call_ms.unwrap_or(DEFAULT_CALL_MS)),
-            wanted_tcp: wants.tcp.clone(),
+            wants: wants.clone(),
             granted_tcp: grants.tcp.clone(),
         }
     }
@@ -102,13 +102,33 @@ impl Effective {
 
     /// Whether any TCP peer at all may be reachable.
     pub fn has_tcp(&self) -> bool {
-        !self.wanted_tcp.is_empty() && !self.granted_tcp.is_empty()
+        !self.wants.tcp.is_empty() && !self.granted_tcp.is_empty()
     }
 
-    /// Whether this peer may be reached: some wish and some grant must both cover it.
-    pub fn allows_tcp(&self, peer: SocketAddr) -> bool {
-        self.wanted_tcp.iter().any(|rule| rule.allows(peer))
-            && self.granted_tcp.iter().any(|rule| rule.allows(peer))
+    /// Whether this peer may be reached: some wish and some grant must both cover it, where names stand for what they were
+    /// resolved to.
+    pub(crate) fn allows_tcp(&self, peer: SocketAddr, resolved: &Resolved) -> bool {
+        self.wants.tcp.iter().any(|rule| rule.allows(peer, resolved))
+            && self.granted_tcp.iter().any(|rule| rule.allows(peer, resolved))
+    }
+
+    /// Whether this name may be resolved: some wish and some grant must both cover it.
+    pub(crate) fn allows_name(&self, name: &str) -> bool {
+        self.wants.tcp.iter().any(|rule| rule.names(name))
+            && self.granted_tcp.iter().any(|rule| rule.names(name))
+    }
+
+    /// TCP peers that are granted; of these it reaches what its manifest wants.
+    pub fn granted_tcp(&self) -> &[TcpRule] {
+        if self.has_tcp() { &self.granted_tcp } else { &[] }
+    }
+
+    /// The refusal of an import that needs this wish and grant; `wanted` is what the manifest says, if it says it.
+    fn lacks(&self, field: &'static str, wanted: Option<impl Serialize>) -> Refusal {
+        match wanted.and_then(|wanted| toml::Value::try_from(wanted).ok()) {
+            Some(wanted) => Refusal::NotGranted(format!("{field} = {wanted}")),
+            None => Refusal::NotWanted(field),
+        }
     }
 
     /// Decides over one import of a component, before anything of it is instantiated.
@@ -120,25 +140,22 @@ impl Effective {
             (Kind::Policy | Kind::Inspector, _) => Err(Refusal::NotForKind(kind)),
             (Kind::Driver, "grove:plugin/driver-types" | "grove:plugin/task") => Ok(()),
             (Kind::Driver, "grove:plugin/ssh") if self.ssh => Ok(()),
-            (Kind::Driver, "grove:plugin/ssh") => Err(Refusal::NotGranted("ssh = true")),
+            (Kind::Driver, "grove:plugin/ssh") => Err(self.lacks("ssh", self.wants.ssh.then_some(true))),
             (Kind::Driver, "grove:plugin/secrets") if !self.secrets.is_empty() => Ok(()),
-            (Kind::Driver, "grove:plugin/secrets") => Err(Refusal::NotGranted("secrets = [\"NAME\"]")),
+            (Kind::Driver, "grove:plugin/secrets") => Err(self.lacks("secrets", some(&self.wants.secrets))),
             (Kind::Driver, "grove:plugin/storage") if !self.storage.is_empty() => Ok(()),
-            (Kind::Driver, "grove:plugin/storage") => Err(Refusal::NotGranted("storage = [\"GROUP\"]")),
+            (Kind::Driver, "grove:plugin/storage") => Err(self.lacks("storage", some(&self.wants.storage))),
             (Kind::Driver, "grove:plugin/serial") => Err(Refusal::NotOffered),
             (Kind::Driver, other) if other.starts_with("wasi:http/") => Err(Refusal::NotOffered),
-            (
-                Kind::Driver,
-                "wasi:sockets/udp" | "wasi:sockets/udp-create-socket" | "wasi:sockets/ip-name-lookup",
-            ) if self.has_tcp() => {
-                // Linked, since guests' socket libraries import them all, but every use is denied.
+            (Kind::Driver, "wasi:sockets/udp" | "wasi:sockets/udp-create-socket") if self.has_tcp() => {
+                // Linked, since guests' socket libraries import them, but every use is denied.
                 Ok(())
             }
             (Kind::Driver, other) if other.starts_with("wasi:sockets/") => {
                 if self.has_tcp() {
                     Ok(())
                 } else {
-                    Err(Refusal::NotGranted("tcp = [\"ADDRESS/PREFIX:PORT\"]"))
+                    Err(self.lacks("tcp", some(&self.wants.tcp)))
                 }
             }
             (Kind::Driver, other)
@@ -151,6 +168,11 @@ impl Effective {
             (Kind::Driver, _) => Err(Refusal::Unknown),
         }
     }
+}
+
+/// A list that holds something.
+fn some<T>(list: &[T]) -> Option<&[T]> {
+    Some(list).filter(|list| !list.is_empty())
 }
 
 /// Cache groups that are wanted and granted.
@@ -169,10 +191,12 @@ fn groups(wanted: &[String], granted: &[String]) -> BTreeSet<String> {
 }
 
 /// Why an import is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It must be wanted in the manifest and granted; holds the line to write.
-    NotGranted(&'static str),
+    /// The manifest does not ask for it; holds the field of `[wants]`.
+    NotWanted(&'static str),
+    /// The manifest asks for it, and it is not granted; holds the line to write.
+    NotGranted(String),
     /// Part of the contract, but not of this controller.
     NotOffered,
     /// Plugins of this kind decide from their inputs alone.
@@ -181,13 +205,17 @@ pub enum Refusal {
     Unknown,
 }
 
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
+impl Refusal {
+    /// What is wrong with an import of this plugin, and what to do.
+    pub(crate) fn of<'a>(&'a self, plugin: &'a str) -> impl std::fmt::Display + 'a {
+        std::fmt::from_fn(move |f| match self {
+            Refusal::NotWanted(field) => {
+                write!(f, "its manifest does not ask for it; write {field} = … in the [wants] of plugin.toml")
+            }
             Refusal::NotGranted(line) => {
                 write!(
                     f,
-                    "it is not granted; write `{line}` in the manifest's [wants] and in the plugin's grants"
+                    "it is not granted; write `{line}` below [plugins.grants.{plugin}] in the configuration"
                 )
             }
             Refusal::NotOffered => {
@@ -199,7 +227,7 @@ impl std::fmt::Display for Refusal {
                  stub WASI"
             ),
             Refusal::Unknown => f.write_str("this controller does not know it; build the plugin without it"),
-        }
+        })
     }
 }
 
@@ -237,9 +265,10 @@ mod tests {
         assert!(some.ssh);
         assert_eq!(some.secrets.iter().collect::<Vec<_>>(), ["b"]);
         assert_eq!(some.memory, 128 << 20);
-        assert!(some.allows_tcp("10.1.2.3:22".parse().unwrap()));
-        assert!(!some.allows_tcp("10.2.2.3:22".parse().unwrap()), "wanted but not granted");
-        assert!(!some.allows_tcp("10.1.2.3:23".parse().unwrap()), "granted but not wanted");
+        let allows = |peer: &str| some.allows_tcp(peer.parse().unwrap(), &Resolved::default());
+        assert!(allows("10.1.2.3:22"));
+        assert!(!allows("10.2.2.3:22"), "wanted but not granted");
+        assert!(!allows("10.1.2.3:23"), "granted but not wanted");
         assert_eq!(Effective::of(&manifest, &Grants::all_wanted(&manifest)).memory, 256 << 20);
     }
 
@@ -275,14 +304,27 @@ mod tests {
         assert!(!ok(Kind::Policy, "grove:plugin/task@0.1.0"));
         assert!(!ok(Kind::Inspector, "grove:plugin/secrets@0.1.0"));
         for (import, refusal) in [
-            ("grove:plugin/ssh@0.1.0", Refusal::NotGranted("ssh = true")),
+            ("grove:plugin/ssh@0.1.0", Refusal::NotWanted("ssh")),
             ("grove:plugin/serial@0.1.0", Refusal::NotOffered),
-            ("grove:plugin/storage@0.1.0", Refusal::NotGranted("storage = [\"GROUP\"]")),
+            ("grove:plugin/storage@0.1.0", Refusal::NotWanted("storage")),
             ("wasi:http/outgoing-handler@0.2.0", Refusal::NotOffered),
-            ("wasi:sockets/tcp@0.2.9", Refusal::NotGranted("tcp = [\"ADDRESS/PREFIX:PORT\"]")),
+            ("wasi:sockets/tcp@0.2.9", Refusal::NotWanted("tcp")),
             ("evil:thing/it", Refusal::Unknown),
         ] {
             assert_eq!(nothing.admits(Kind::Driver, import), Err(refusal), "{import}");
+        }
+        let wanted = "ssh=true\nsecrets=['a','b']\nstorage=['*']\ntcp=['plug7.lab:80']";
+        let wanted = Effective::of(&manifest(wanted), &Grants::default());
+        for (import, line) in [
+            ("grove:plugin/ssh@0.1.0", "ssh = true"),
+            ("grove:plugin/secrets@0.1.0", r#"secrets = ["a", "b"]"#),
+            ("grove:plugin/storage@0.1.0", r#"storage = ["*"]"#),
+            ("wasi:sockets/tcp@0.2.9", r#"tcp = ["plug7.lab:80"]"#),
+        ] {
+            let refusal = wanted.admits(Kind::Driver, import).unwrap_err();
+            assert_eq!(refusal, Refusal::NotGranted(line.to_owned()), "{import}");
+            let text = refusal.of("relay").to_string();
+            assert!(text.contains(line) && text.contains("[plugins.grants.relay]"), "{text}");
         }
     }
 }

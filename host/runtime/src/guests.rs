@@ -8,6 +8,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::Cause;
+use crate::ticker::Clock;
+
+/// Where guests run: threads, and the clock that interrupts what is on them.
+#[derive(Clone)]
+pub(crate) struct Guests {
+    pub(crate) threads: Handle,
+    pub(crate) clock: Clock,
+}
 
 /// Owns the threads; they end with it.
 pub(crate) struct GuestThreads {
@@ -45,12 +53,13 @@ impl Drop for GuestThreads {
 /// Runs `work` on the guests' threads until it is done, cancelled, or late, and resolves only when `work` and all
 /// that it owns (the store) are dropped. If the returned future itself is dropped, `work` is dropped soon after.
 pub(crate) async fn confined<T: Send + 'static>(
-    guests: &Handle,
+    guests: &Guests,
     cancel: Option<CancellationToken>,
     deadline: Duration,
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, Cause> {
-    let task = guests.spawn(async move {
+    let work = guests.clock.ticking(work);
+    let task = guests.threads.spawn(async move {
         let cancelled = async {
             match cancel {
                 Some(token) => token.cancelled_owned().await,

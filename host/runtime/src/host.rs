@@ -82,6 +82,9 @@ pub enum SshError {
     /// The connection ended in the middle.
     #[error("connection closed")]
     Closed,
+    /// Nothing was tried, because the controller is short of something.
+    #[error("the controller is short of something: {0}")]
+    Short(String),
     /// Anything else.
     #[error("{0}")]
     Other(String),

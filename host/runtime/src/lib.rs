@@ -19,6 +19,7 @@ mod grants;
 mod tcp;
 
 mod cache;
+mod compiler;
 mod engine;
 mod guests;
 mod limits;
@@ -39,6 +40,7 @@ mod pure;
 
 mod bindings;
 
+pub use compiler::{CompileLimits, Compiler, compile};
 pub use driver::{
     Abilities, Access, CallContext, DriverCall, DriverInstance, DriverPlugin, DriverReply, Health, Info,
     PowerAction, Session, Target,

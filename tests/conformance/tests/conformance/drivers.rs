@@ -248,9 +248,39 @@ async fn driver_tcp_reaches_granted_peers_only() {
     assert_eq!(health.note, "hello from the board");
 
     forbidden.set_nonblocking(true).unwrap();
-    let error = check(forbidden_at.to_string()).await.unwrap_err();
+    let task = Recorder::new();
+    let call = DriverCall::Check(target(&forbidden_at.to_string()));
+    let error = tcp.call(call, task.context(patient())).await.unwrap_err();
     assert_eq!(error.failure().map(|failure| failure.kind), Some(FailureKind::Environment), "{error}");
+    assert!(
+        task.heard(&format!("TCP to {forbidden_at} is not granted"))
+            && task.heard(&format!("tcp = [\"{forbidden_at}\"] in [plugins.grants.driver-tcp]")),
+        "{task:?}"
+    );
     let connected = forbidden.accept().map(drop).map_err(|error| error.kind());
     assert_eq!(connected, Err(std::io::ErrorKind::WouldBlock), "nobody came");
-    check(format!("localhost:{}", allowed_at.port())).await.expect_err("names are not resolved");
+    check(format!("localhost:{}", allowed_at.port())).await.expect_err("the name is not granted");
+}
+
+#[tokio::test]
+async fn driver_tcp_reaches_granted_names() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for peer in listener.incoming() {
+            let _ = peer.and_then(|mut peer| peer.write_all(b"hello by name"));
+        }
+    });
+    let tcp =
+        load("driver-tcp", &format!("tcp = [\"localhost:{port}\"]")).await.unwrap().into_driver().unwrap();
+    let task = Recorder::new();
+    let check = |peer: String| tcp.call(DriverCall::Check(target(&peer)), task.context(patient()));
+    let DriverReply::Health(health) = check(format!("LocalHost:{port}")).await.unwrap() else { panic!() };
+    assert_eq!(health.note, "hello by name");
+    // The grant is of the name, at that port: nobody resolved this number in this instance, and the port is another.
+    check(format!("127.0.0.1:{port}")).await.expect_err("a number is not the name");
+    check("localhost:1".to_owned()).await.expect_err("another port");
+    assert!(task.heard("tcp = [\"localhost:1\"]"), "{task:?}");
+    check(format!("other.invalid:{port}")).await.expect_err("another name");
+    assert!(task.heard("the name other.invalid is not granted"), "{task:?}");
 }

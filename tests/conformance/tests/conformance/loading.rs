@@ -14,7 +14,8 @@ async fn driver_granted_is_refused_without_its_grants() {
     // Wanting is not enough: the admin must grant, and granting is not enough either.
     let error = refused("driver-granted", "ssh = true\nsecrets = [\"token\"]").await.to_string();
     let named = error.contains("grove:plugin/ssh") || error.contains("grove:plugin/secrets");
-    assert!(named && error.contains("driver-granted") && error.contains("grants"), "{error}");
+    let line = error.contains("`ssh = true` below") || error.contains("`secrets = [\"token\"]` below");
+    assert!(named && line && error.contains("[plugins.grants.driver-granted]"), "{error}");
 
     let grants = Grants { ssh: true, ..Grants::default() };
     let only_ssh = manifest("driver-granted", "ssh = true\nsecrets = [\"token\"]").unwrap();
@@ -26,7 +27,9 @@ async fn driver_granted_is_refused_without_its_grants() {
     );
     let unwanted = manifest("driver-granted", "").unwrap();
     let all = Grants { ssh: true, secrets: vec!["token".into()], ..Grants::default() };
-    try_load(unwanted, &all).await.unwrap().expect_err("granted, but not wanted");
+    let error = try_load(unwanted, &all).await.unwrap().expect_err("granted, but not wanted");
+    assert!(matches!(&error, LoadError::Import { refusal: Refusal::NotWanted(_), .. }), "{error}");
+    assert!(error.to_string().contains("its manifest does not ask for it"), "{error}");
 }
 
 #[tokio::test]

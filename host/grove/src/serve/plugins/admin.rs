@@ -10,7 +10,7 @@ use grove_control::Created;
 use grove_control::farm::Farm;
 use grove_control::refusal::Refused;
 use grove_domain::plugin::{self, Digest, PluginKind, PluginVersion};
-use grove_runtime::{Effective, Manifest};
+use grove_runtime::{Effective, Manifest, TcpRule, Wants};
 use grove_wire::plugin as wire;
 
 use super::found::Found;
@@ -46,8 +46,8 @@ impl Plugins for Admin {
         activate: bool,
         expected: Option<u64>,
     ) -> BoxFuture<'static, Answer<(wire::Plugin, Created)>> {
-        let actor = actor.to_owned();
-        self.go_on(async move |admin| {
+        let (admin, actor) = (self.clone(), actor.to_owned());
+        async move {
             let text = manifest;
             let manifest = Manifest::parse(&text, "plugin.toml")
                 .map_err(|error| PluginRefused::BadManifest(error.to_string()))?;
@@ -56,10 +56,15 @@ impl Plugins for Admin {
             let known = admin.intake.controller.farm().plugin_versions().contains_key(&version);
             let origin = plugin::Origin::Installed;
             let found = Found { text, manifest, component, origin };
-            admin.intake.install(&actor, found, activate, expected).await.map_err(refused)?;
-            let shown = admin.shown_at_work(&name).await?;
-            Ok((shown, if known { Created::No } else { Created::Yes }))
-        })
+            let tried = admin.intake.tried_out(&actor, found).await.map_err(refused)?;
+            let install = async move |admin: Self| {
+                admin.intake.install(&actor, tried, activate, expected).await.map_err(refused)?;
+                let shown = admin.shown_at_work(&name).await?;
+                Ok((shown, if known { Created::No } else { Created::Yes }))
+            };
+            admin.go_on(install).await
+        }
+        .boxed()
     }
 
     fn enable(
@@ -221,6 +226,7 @@ impl Admin {
                 outcomes: probation.outcomes,
                 failures: probation.failures,
             }),
+            wants: face.map(|face| face.wants.clone()).unwrap_or_default(),
             grants: face.map(|face| face.grants.clone()).unwrap_or_default(),
             trouble: plugin
                 .trouble
@@ -262,6 +268,7 @@ impl Admin {
             installed: version.installed,
             active: plugin.active == Some(version.digest),
             pinned_workers,
+            wants: manifest.as_ref().map(|manifest| wants(&manifest.wants)).unwrap_or_default(),
             grants: granted.unwrap_or_default(),
             trouble,
             config_schema: manifest.and_then(|manifest| manifest.config_schema),
@@ -285,6 +292,7 @@ fn show_refused(refused: &registry::Refused) -> wire::Plugin {
         since: refused.at,
         previous: None,
         probation: None,
+        wants: wants(&manifest.wants),
         grants: Vec::new(),
         trouble: Some(refused.why.clone()),
         config_schema: manifest.config_schema.clone(),
@@ -358,19 +366,63 @@ fn wire_kind(kind: PluginKind) -> wire::PluginKind {
     }
 }
 
+/// What a manifest asks for, one line each.
+fn wants(wants: &Wants) -> Vec<String> {
+    let all = Access {
+        ssh: wants.ssh,
+        secrets: wants.secrets.iter().collect(),
+        storage: wants.storage.iter().collect(),
+        serial: wants.serial.iter().collect(),
+        tcp: &wants.tcp,
+    };
+    let mut lines = all.lines();
+    lines.extend(wants.memory_mib.map(memory));
+    lines.extend(wants.call_ms.map(running_time));
+    lines
+}
+
 /// What a plugin really has, one line each.
 fn grants(effective: &Effective) -> Vec<String> {
-    let mut lines = Vec::new();
-    if effective.ssh {
-        lines.push("ssh to its workers' supervisors".to_owned());
-    }
-    lines.extend(effective.secrets.iter().map(|name| format!("secret {name}")));
-    lines.extend(effective.storage.iter().map(|group| format!("artifacts of {group}")));
-    lines.extend(effective.serial.iter().map(|name| format!("serial {name}")));
-    if effective.has_tcp() {
-        lines.push("tcp to the peers it was granted".to_owned());
-    }
-    lines.push(format!("memory {} MiB", effective.memory >> 20));
-    lines.push(format!("running time {} ms a call", effective.call_ms));
+    let all = Access {
+        ssh: effective.ssh,
+        secrets: effective.secrets.iter().collect(),
+        storage: effective.storage.iter().collect(),
+        serial: effective.serial.iter().collect(),
+        tcp: effective.granted_tcp(),
+    };
+    let mut lines = all.lines();
+    lines.push(memory(u32::try_from(effective.memory >> 20).unwrap_or(u32::MAX)));
+    lines.push(running_time(effective.call_ms));
     lines
+}
+
+/// What may be reached, wanted or granted.
+struct Access<'a> {
+    ssh: bool,
+    secrets: Vec<&'a String>,
+    storage: Vec<&'a String>,
+    serial: Vec<&'a String>,
+    tcp: &'a [TcpRule],
+}
+
+impl Access<'_> {
+    fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.ssh {
+            lines.push("ssh to its workers' supervisors".to_owned());
+        }
+        lines.extend(self.secrets.iter().map(|name| format!("secret {name}")));
+        lines.extend(self.storage.iter().map(|group| format!("artifacts of {group}")));
+        lines.extend(self.serial.iter().map(|name| format!("serial {name}")));
+        lines.extend(self.tcp.iter().map(|peer| format!("tcp to {peer}")));
+        lines
+    }
+}
+
+fn memory(mib: u32) -> String {
+    format!("memory {mib} MiB")
+}
+
+fn running_time(call_ms: u64) -> String {
+    format!("running time {call_ms} ms a call")
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use grove_control::Controller;
 use grove_domain::plugin::{Origin, Plugin, PluginKind, PluginVersion};
 use grove_runtime::Runtime;
@@ -22,6 +24,12 @@ pub(crate) struct Intake {
     pub(crate) runtime: Runtime,
     pub(crate) loader: Loader,
     pub(crate) registry: Registry,
+}
+
+/// A version that does what it must, and is not kept yet.
+pub(crate) struct TriedOut {
+    version: PluginVersion,
+    component: Bytes,
 }
 
 /// Why a plugin was not taken in.
@@ -69,7 +77,10 @@ impl Intake {
             return Ok(());
         }
         let manifest = found.manifest.clone();
-        let taken_in = self.install(CORE, found, activate, None).await;
+        let taken_in = match self.tried_out(CORE, found).await {
+            Ok(tried) => self.install(CORE, tried, activate, None).await,
+            Err(refused) => Err(refused),
+        };
         match &taken_in {
             Ok(_) => self.registry.accept(&name),
             Err(refused) => {
@@ -80,14 +91,8 @@ impl Intake {
         taken_in.map(drop)
     }
 
-    /// Tries a version out, keeps its component, and makes it a row.
-    pub(crate) async fn install(
-        &self,
-        actor: &str,
-        found: Found,
-        activate: bool,
-        expected: Option<u64>,
-    ) -> Result<(Arc<Plugin>, Arc<PluginVersion>), Refused> {
+    /// Compiles a version and tries it out. When this is dropped, that ends, and nothing has happened.
+    pub(crate) async fn tried_out(&self, actor: &str, found: Found) -> Result<TriedOut, Refused> {
         let Found { text, manifest, component, origin } = found;
         let version = PluginVersion {
             name: manifest.name.clone(),
@@ -108,6 +113,18 @@ impl Intake {
                 return Err(self.refuse(actor, &version.name, why).await);
             }
         }
+        Ok(TriedOut { version, component })
+    }
+
+    /// Keeps the component of a version, and makes it a row.
+    pub(crate) async fn install(
+        &self,
+        actor: &str,
+        tried: TriedOut,
+        activate: bool,
+        expected: Option<u64>,
+    ) -> Result<(Arc<Plugin>, Arc<PluginVersion>), Refused> {
+        let TriedOut { version, component } = tried;
         let (shelf, digest) = (self.loader.shelf.clone(), version.digest);
         let kept = tokio::task::spawn_blocking(move || shelf.keep(&digest, &component)).await;
         match kept {

@@ -31,6 +31,8 @@ pub(crate) struct State {
     refused: BTreeMap<String, Refused>,
     /// The policy that has a service, once that is decided.
     policy: Option<Option<Version>>,
+    /// The plugin folder, if there is one, was read since the start: what is not there now may not still come from it.
+    folder_read: bool,
     /// What names stand for now, as far as they are in use; none before that is known.
     in_use: Option<BTreeMap<String, (PluginKind, Digest)>>,
 }
@@ -81,6 +83,16 @@ impl Registry {
     /// Plugins that were found and not taken in, by name.
     pub(crate) fn refused(&self) -> BTreeMap<String, Refused> {
         self.0.borrow().refused.clone()
+    }
+
+    /// Everything in the plugin folder was taken in, or refused.
+    pub(crate) fn folder_is_read(&self) {
+        self.0.send_if_modified(|state| !std::mem::replace(&mut state.folder_read, true));
+    }
+
+    /// Whether it was.
+    pub(crate) fn is_folder_read(&self) -> bool {
+        self.0.borrow().folder_read
     }
 
     /// Versions that have a service, which is what loads them.
