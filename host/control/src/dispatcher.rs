@@ -11,6 +11,7 @@ mod recovery;
 mod requests;
 mod rounds;
 mod rules;
+mod shortages;
 mod slots;
 mod stop;
 mod tasks;
@@ -32,7 +33,7 @@ use grove_domain::moment::{SignedDuration, Timestamp, after};
 use grove_domain::{request, worker};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Settled};
 use crate::command::Command;
 use crate::controller::{Controller, Inner};
 use crate::farm::Farm;
@@ -48,7 +49,8 @@ use crate::runner::{Doors, Runner, TaskResult, Tools};
 use crate::runs::Runs;
 use crate::settings::Settings;
 use crate::supervisor::{Part, Running, Supervisor};
-use crate::timers::{Due, Timers};
+use crate::timers::{Due, Now, Timers};
+use shortages::Shortages;
 use slots::Slots;
 use stop::LastWords;
 use turn::Turn;
@@ -147,6 +149,7 @@ impl Controller {
             superseded: None,
             stopping: false,
             slots: Slots::default(),
+            shortages: Shortages::default(),
             store: parts.store.clone(),
             drivers: parts.drivers.clone(),
             live: live.clone(),
@@ -161,6 +164,7 @@ impl Controller {
             farm: Farm::default(),
             matcher: Matcher::new(),
             timers: Timers::default(),
+            settled: Settled::new(&*parts.clock),
             ended: VecDeque::new(),
             made_once: HashMap::new(),
             heartbeats: HashMap::new(),
@@ -250,8 +254,12 @@ struct Dispatcher {
     matcher: Matcher,
     /// Derived from `farm`.
     timers: Timers,
+    /// Whether what is long ago can be told.
+    settled: Settled,
     /// Derived from `farm`, and from what the runner is still ending.
     slots: Slots,
+    /// What there is too little of.
+    shortages: Shortages,
     /// Nothing starts any more.
     stopping: bool,
     /// Derived from `farm`: ended requests, in the order of their end.
@@ -259,7 +267,7 @@ struct Dispatcher {
     /// Derived from `farm`: requests by owner and idempotency key, for as long as they are kept.
     made_once: HashMap<(String, String), RequestId>,
     /// When clients that promised heartbeats were last heard of. A restart counts as a sign of life.
-    heartbeats: HashMap<RequestId, Timestamp>,
+    heartbeats: HashMap<RequestId, Duration>,
     /// Results of tasks that ended while the store was away: at most one for each task that ran.
     missed: Vec<TaskResult>,
     next_request: u64,
@@ -287,8 +295,8 @@ struct PolicyState {
     asked_of: u64,
     /// Policy failures since the last success, and when to try again.
     failures: u32,
-    retry_at: Option<Timestamp>,
-    wake_at: Option<Timestamp>,
+    /// By the clock that never steps.
+    retry_at: Option<Duration>,
     /// The policy's last word on requests that it left waiting.
     waits: HashMap<RequestId, Wait>,
 }
@@ -316,8 +324,7 @@ impl Dispatcher {
                 self.seal();
             }
             let full = self.turn.len() >= TURN;
-            let until_due =
-                if self.has_more_to_match() { Duration::ZERO } else { self.until(self.timers.next()) };
+            let until_due = if self.has_more_to_match() { Duration::ZERO } else { self.until_due() };
             let in_flight = self.in_flight.clone();
             tokio::select! {
                 biased;
@@ -344,7 +351,7 @@ impl Dispatcher {
             }
             self.match_requests();
             self.start_waiting();
-            self.prune(self.clock.now());
+            self.prune();
         }
     }
 
@@ -461,22 +468,23 @@ impl Dispatcher {
     }
 
     fn due(&mut self) {
-        let now = self.clock.now();
+        let now = self.times();
         for _ in 0..DUE {
             match self.timers.pop(now) {
                 None => return,
                 Some(Due::Valid(id)) => {
-                    if let Some(request) = self.farm.request(id).filter(|request| request.is_due(now)) {
-                        self.matcher.put_request(request);
+                    if let Some(request) = self.farm.request(id).cloned() {
+                        self.index_due(&request);
                     }
                 }
-                Some(Due::Deadline(id)) => self.request_due(id, request::Event::DeadlineDue),
+                Some(Due::Deadline(id)) => self.deadline_due(id),
                 Some(Due::Timeout(id)) => self.request_due(id, request::Event::TimeoutDue),
-                Some(Due::Heartbeat(id)) => self.heartbeat_due(id, now),
+                Some(Due::Heartbeat(id)) => self.heartbeat_due(id),
                 Some(Due::Check(id)) => self.worker_due(id, worker::Event::CheckDue),
                 Some(Due::Introspection(id)) => self.introspection_due(id),
+                Some(Due::Shortage(lack)) => self.shortage_due(&lack),
                 Some(Due::Probation(name)) => self.probation_due(&name),
-                Some(Due::Policy) => self.matcher.wake(),
+                Some(Due::PolicyWake | Due::PolicyRetry) => self.matcher.wake(),
                 Some(Due::Alive) => self.alive(),
                 Some(Due::Tick) => self.tick(),
             }
@@ -484,18 +492,22 @@ impl Dispatcher {
     }
 
     fn tick(&mut self) {
-        let now = self.clock.now();
-        self.timers.add(after(now, TICK), Due::Tick);
-        let before = after(now, -self.settings.retention.history);
-        tokio::spawn(forget_history(self.store.clone(), before));
+        self.timers.after(self.times(), TICK, Due::Tick);
+        let keep = self.settings.retention.history;
+        if let Some(now) = self.settled.now(&*self.clock, keep) {
+            let before = after(now, -keep);
+            tokio::spawn(forget_history(self.store.clone(), before));
+        }
     }
 
-    fn until(&self, at: Option<Timestamp>) -> Duration {
+    fn until_due(&self) -> Duration {
         // Never longer than a tick: a wall clock that jumps is noticed then.
         let longest = Duration::from_secs(60);
-        at.map_or(longest, |at| {
-            Duration::try_from(at.duration_since(self.clock.now())).unwrap_or_default().min(longest)
-        })
+        self.timers.next(self.times()).map_or(longest, |left| left.min(longest))
+    }
+
+    fn times(&self) -> Now {
+        Now::of(&*self.clock)
     }
 
     /// Hands the turn to the store.

@@ -1,5 +1,6 @@
 //! The farm as last committed: a consistent snapshot that costs nothing to take and never waits for a write.
 
+mod places;
 mod runs;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use grove_domain::request::{self, Priority, Request};
 use grove_domain::rule::Rule;
 use grove_domain::task::{Phase, Task};
 use grove_domain::worker::Worker;
+pub use places::Places;
 use runs::Runs;
 
 /// A snapshot. Clones share all structure.
@@ -70,7 +72,7 @@ impl Farm {
         }
     }
 
-    /// Place in the queue, from 1; none when it does not wait.
+    /// Place in the whole queue, from 1; none when it does not wait.
     pub fn position(&self, request: &Request) -> Option<usize> {
         if request.state != request::State::Waiting || request.reserved.is_some() {
             return None;
@@ -314,11 +316,15 @@ mod tests {
             length: None,
             keys: Vec::new(),
             heartbeat: None,
+            away: None,
+            idle: None,
+            extend: false,
             hints: BTreeMap::new(),
             idempotency: None,
         };
         let wish = Create { spec, priority: 8, valid_after: None, deadline: None };
-        let context = Context { now: Timestamp::UNIX_EPOCH, tail: id, bounds: &Bounds::default() };
+        let bounds = Bounds::default();
+        let context = Context { now: Timestamp::UNIX_EPOCH, actor: "ann", tail: id, bounds: &bounds };
         Arc::new(request::create(RequestId(id), wish, context).unwrap())
     }
 

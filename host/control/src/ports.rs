@@ -375,7 +375,10 @@ impl std::fmt::Debug for KeyPair {
 
 /// Tunnels from users to boards.
 pub trait Tunnels: Send + Sync + 'static {
-    /// Opens the tunnel of a job, on the wanted port when that is free. The port it has. One that is open to the same
+    /// Takes a port for the tunnel of a job that is about to be opened, or says what is short. It is given back by
+    /// [`Self::close`].
+    fn claim(&self, job: RequestId) -> BoxFuture<'static, Result<(), String>>;
+    /// Opens the tunnel of a job, on the port that was claimed, or on the wanted one when that is free. The port it has. One that is open to the same
     /// target stays as it is.
     fn open(
         &self,

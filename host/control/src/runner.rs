@@ -49,6 +49,21 @@ pub(crate) struct TaskResult {
     pub(crate) outcome: Result<Found, Failure>,
     /// The plugin itself broke: worth an event of its own.
     pub(crate) plugin_died: bool,
+    /// What the farm is short of, where that is why it failed.
+    pub(crate) lack: Lack,
+    /// Whether the board is as it was before.
+    pub(crate) untouched: bool,
+}
+
+/// What tasks need of the farm.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) enum Lack {
+    /// Ports, and what else it takes to listen on one.
+    Tunnels,
+    /// Key pairs for users who bring none.
+    Keys,
+    /// A driver that is there, and has room for one more at work.
+    Driver(String),
 }
 
 /// What a task found.

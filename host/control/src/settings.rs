@@ -18,6 +18,10 @@ pub struct Settings {
     pub job_length_max: SignedDuration,
     /// Bounds on jobs.
     pub bounds: Bounds,
+    /// Longest time for which a job is kept after the last heartbeat of its client.
+    pub away_max: SignedDuration,
+    /// How boards are looked after while jobs run on them.
+    pub probes: Probes,
     /// Rules on failed workers.
     pub rules: Rules,
     /// Rules on versions of plugins that replace others.
@@ -48,6 +52,8 @@ impl Default for Settings {
             job_length: SignedDuration::from_hours(1),
             job_length_max: SignedDuration::from_hours(24 * 7),
             bounds: Bounds::default(),
+            away_max: SignedDuration::from_hours(1),
+            probes: Probes::default(),
             rules: Rules::default(),
             plugin_rules: plugin::Rules::default(),
             check_interval: SignedDuration::from_mins(5),
@@ -60,6 +66,23 @@ impl Default for Settings {
             refuse_unsatisfiable: false,
             missed_heartbeats: 3,
         }
+    }
+}
+
+/// How boards are looked after while jobs run on them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Probes {
+    /// Between two looks at the same board; zero = none is looked at.
+    pub every: Duration,
+    /// A board that did not answer so often in a row is unreachable.
+    pub failures: u32,
+    /// A job whose board has been unreachable for so long fails; none = it waits for the board.
+    pub fail_after: Option<Duration>,
+}
+
+impl Default for Probes {
+    fn default() -> Self {
+        Self { every: Duration::from_secs(30), failures: 3, fail_after: None }
     }
 }
 

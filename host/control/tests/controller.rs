@@ -65,6 +65,14 @@ mod findings;
 mod limits;
 
 #[cfg(test)]
+#[path = "controller/shortages.rs"]
+mod shortages;
+
+#[cfg(test)]
+#[path = "controller/clocks.rs"]
+mod clocks;
+
+#[cfg(test)]
 #[path = "controller/instances.rs"]
 mod instances;
 

@@ -163,12 +163,19 @@ fn requests(count: u64, wants: Shape) -> Result<Vec<Request>, WantsError> {
             length: None,
             keys: Vec::new(),
             heartbeat: None,
+            away: None,
+            idle: None,
+            extend: false,
             hints: BTreeMap::new(),
             idempotency: None,
         };
         let wish = Create { spec, priority: (number % 16 + 1) as u8, valid_after: None, deadline: None };
-        let context =
-            request::Context { now: Timestamp::UNIX_EPOCH, tail: number, bounds: &Bounds::default() };
+        let context = request::Context {
+            now: Timestamp::UNIX_EPOCH,
+            actor: "ann",
+            tail: number,
+            bounds: &Bounds::default(),
+        };
         Ok(request::create(RequestId(number), wish, context).ok())
     };
     (0..count).map(request).filter_map(Result::transpose).collect()

@@ -40,6 +40,10 @@ pub struct IntrospectionQuery {
 pub struct EventQuery {
     /// After this place in the sequence.
     pub after: u64,
+    /// Before this place in the sequence.
+    pub before: Option<u64>,
+    /// Whether the newest come first.
+    pub newest_first: bool,
     /// About this.
     pub subject: Option<Subject>,
     /// Of this kind.

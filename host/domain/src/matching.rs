@@ -12,6 +12,9 @@
 //! the anchors it meets, and by these to the few classes that it might serve. Nothing here ever walks over requests
 //! times workers.
 //!
+//! Workers on which no task can start, because a limit is reached or something is short, are **shut** by their driver or
+//! host, and no candidates until that **opens** again.
+//!
 //! A class is **due a look** when something new concerns it: a request came, or a worker that serves it became idle.
 //! A round looks at due classes in the order of their first requests. A request that the policy declines is parked
 //! until there is news for its class, so that the next ones of its class get their turn at the same candidates.
@@ -37,9 +40,12 @@ pub use round::{Demand, Round, RoundLimits};
 use std::collections::BTreeSet;
 
 use crate::id::{RequestId, WorkerId};
+use crate::limit::Scope;
 use crate::request::{Request, Spec};
 use crate::wants::Clause;
 use crate::worker::Worker;
+use roaring::RoaringBitmap;
+
 use classes::{Class, Classes, Filter, Rank};
 use offers::Offers;
 use owners::Owners;
@@ -59,6 +65,10 @@ pub struct Matcher {
     own_keys: BTreeSet<String>,
     /// Counts news and rounds, to tell which came later.
     epoch: u64,
+    /// Rounds that were held.
+    rounds: u64,
+    /// No task can start at all.
+    farm_is_shut: bool,
 }
 
 impl Matcher {
@@ -77,11 +87,11 @@ impl Matcher {
         if put.groups_changed {
             self.owners.update(dense, worker.groups());
         }
-        if put.left_idle {
+        if put.left_free {
             self.classes.candidate_left();
         }
-        if self.workers.idle().contains(dense)
-            && (put.became_idle || put.offers_changed || put.groups_changed)
+        if self.workers.free().contains(dense)
+            && (put.became_free || put.offers_changed || put.groups_changed)
         {
             self.look_again(dense);
         }
@@ -140,16 +150,43 @@ impl Matcher {
 
     /// Every request with a candidate is to be looked at again: the policy changed, or asked for it.
     pub fn wake(&mut self) {
-        let idle = self.workers.idle();
+        self.workers.miss_all();
+        self.look_again_at(&self.workers.free().clone());
+    }
+
+    fn look_again_at(&mut self, free: &RoaringBitmap) {
         // From the side that is smaller; a worker leads to its classes in about the time of sixteen classes.
-        if (idle.len() as usize).saturating_mul(16) < self.classes.len() {
-            for dense in idle.iter().collect::<Vec<_>>() {
+        if (free.len() as usize).saturating_mul(16) < self.classes.len() {
+            for dense in free {
                 self.look_again(dense);
             }
-        } else if !idle.is_empty() {
+        } else if !free.is_empty() {
             self.epoch += 1;
             for id in self.classes.ids() {
                 self.classes.news(id, self.epoch);
+            }
+        }
+    }
+
+    /// No task can start on workers of this driver or host, or on any: they are no candidates until [`Self::open`].
+    pub fn shut(&mut self, scope: &Scope) {
+        match scope {
+            Scope::Farm => self.farm_is_shut = true,
+            scope => {
+                self.workers.shut(scope, self.rounds);
+                self.classes.candidate_left();
+            }
+        }
+    }
+
+    /// Tasks can start there again.
+    pub fn open(&mut self, scope: &Scope) {
+        match scope {
+            // No round was held meanwhile: what is due is due still.
+            Scope::Farm => self.farm_is_shut = false,
+            scope => {
+                let left_out = self.workers.open(scope, self.rounds);
+                self.look_again_at(&left_out);
             }
         }
     }
@@ -175,7 +212,7 @@ impl Matcher {
     /// Whether [`Self::round`] is worth calling. Never false when it would find a demand; it may be true when a look
     /// will show that there is none.
     pub fn has_work(&self) -> bool {
-        self.classes.any_due()
+        !self.farm_is_shut && !self.workers.free().is_empty() && self.classes.any_due()
     }
 
     /// The policy left this request, a demand of the latest round, waiting: it is parked until there is news for its
@@ -184,16 +221,29 @@ impl Matcher {
     /// When an assignment of a round is refused while its worker stays idle, call [`Self::look_again`] for that
     /// worker: requests that were declined only because it seemed to be taken would otherwise stay parked.
     pub fn declined(&mut self, request: RequestId) {
-        self.classes.park(request);
+        self.classes.park(request, false);
     }
 
-    /// Whether a worker, now, may be given to a request that it takes part for: idle, in reach of its owner, and all
+    /// The same of a request that could have been served: [`Self::stir`] has it looked at again.
+    pub fn declined_by_choice(&mut self, request: RequestId) {
+        self.classes.park(request, true);
+    }
+
+    /// Something changed that may make the policy choose otherwise. Costs as much as there are classes with requests that
+    /// it declined by choice.
+    pub fn stir(&mut self) {
+        self.epoch += 1;
+        self.classes.stir(self.epoch);
+    }
+
+    /// Whether a worker, now, may be given to a request that it takes part for: idle, nothing shut, in reach of its owner, and all
     /// that it wants (but for the keys that the policy claimed). False for a request that is not here.
     pub fn fits(&self, request: RequestId, dense: u32) -> bool {
         let class = self.classes.slot(request).and_then(|slot| self.classes.get(slot.class));
         class.is_some_and(|class| {
             let Filter { owners, positive, negative, .. } = &class.filter;
-            self.workers.idle().contains(dense)
+            !self.farm_is_shut
+                && self.workers.free().contains(dense)
                 && self.owners.reach(*owners, dense)
                 && self.offers.satisfy(positive, negative, dense)
         })

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::group::Owner;
 use crate::id::{RequestId, WorkerId};
-use crate::moment::{Moment, SignedDuration, Timestamp};
+use crate::moment::{Moment, SignedDuration, Timestamp, one_month_after};
 use crate::plugin::Digest;
 use crate::wants::Wants;
 
@@ -81,6 +81,12 @@ pub struct Spec {
     pub keys: Vec<String>,
     /// The client promises a heartbeat this often; none = no promise.
     pub heartbeat: Option<SignedDuration>,
+    /// Its job is kept so long after the last heartbeat; none = until a few are missed. Means nothing without a promise.
+    pub away: Option<SignedDuration>,
+    /// Its job is given back when nothing went through its tunnel for so long; none = never.
+    pub idle: Option<SignedDuration>,
+    /// Its job is prolonged by itself for as long as it is used.
+    pub extend: bool,
     /// For policies: no meaning to the core.
     pub hints: BTreeMap<String, String>,
     /// What makes this wish, when it is sent again, the same one.
@@ -144,6 +150,8 @@ pub struct Request {
     pub job: Option<Arc<Job>>,
     /// Why it is in this state, where that is worth telling.
     pub reason: Option<String>,
+    /// Who ended it; none while it lives, and of one that an earlier version ended.
+    pub ended_by: Option<String>,
     /// ETag: changes with every write, from 1.
     pub revision: u64,
 }
@@ -153,8 +161,19 @@ impl Request {
     pub fn is_due(&self, now: Timestamp) -> bool {
         self.state == State::Waiting
             && self.reserved.is_none()
-            && self.deadline.at > now
-            && self.valid_after.at <= now
+            && self.begins().is_none_or(|begins| begins <= now)
+            && (self.deadline.at > now || self.ends().is_none())
+    }
+
+    /// Not to be matched before, where that was asked for. One that nobody asked to wait may be matched from its beginning
+    /// on, also when the wall clock steps back behind that.
+    pub fn begins(&self) -> Option<Timestamp> {
+        (self.valid_after.at > self.created).then_some(self.valid_after.at)
+    }
+
+    /// Not to be matched after, where that was asked for: not the deadline that it has because everything must have one.
+    pub fn ends(&self) -> Option<Timestamp> {
+        (self.deadline.at != one_month_after(self.created)).then_some(self.deadline.at)
     }
 
     /// Its job while that runs.
@@ -178,6 +197,32 @@ pub struct Job {
     pub access: Arc<JobAccess>,
     /// When it ended; set exactly when the request is terminal.
     pub ended: Option<Timestamp>,
+    /// Since when its client has been silent; none while it is heard of.
+    pub away: Option<Timestamp>,
+    /// Since when its board has not answered; none while it does.
+    pub unreachable: Option<Timestamp>,
+    /// Whether it outlives its client: heartbeats are no longer needed.
+    pub kept: bool,
+    /// How many of the warnings before its present end were given.
+    pub warned: u8,
+}
+
+impl Job {
+    /// A job that begins.
+    pub fn new(worker: WorkerId, opened: Timestamp, timeout: Timestamp, access: Arc<JobAccess>) -> Self {
+        Self {
+            worker,
+            opened,
+            timeout,
+            prolongs: 0,
+            access,
+            ended: None,
+            away: None,
+            unreachable: None,
+            kept: false,
+            warned: 0,
+        }
+    }
 }
 
 /// How a user gets to the worker of a job.

@@ -142,6 +142,8 @@ pub struct Worker {
     pub task: Option<(TaskId, TaskKind)>,
     /// Way back from FAILED.
     pub recovery: Recovery,
+    /// Whether it goes to MAINTENANCE as soon as no job holds it.
+    pub drain: bool,
     /// Fences tasks: changes with the state and the registration.
     pub generation: u64,
     /// ETag: changes with every write, from 1.
@@ -169,6 +171,7 @@ impl Worker {
             occupation: None,
             task: None,
             recovery: Recovery::default(),
+            drain: false,
             generation: 1,
             revision: 1,
         }

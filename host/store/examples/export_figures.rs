@@ -223,6 +223,9 @@ fn request(number: u64) -> Request {
             length: None,
             keys: vec!["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ00000000000000000000000 ann@desk".to_owned()],
             heartbeat: None,
+            away: None,
+            idle: None,
+            extend: false,
             hints: Map::new(),
             idempotency: None,
         }),
@@ -236,6 +239,7 @@ fn request(number: u64) -> Request {
         reserved: None,
         job: None,
         reason: None,
+        ended_by: None,
         revision: 1,
     }
 }

@@ -127,6 +127,9 @@ fn decision(epoch: u64, number: u64) -> Batch {
             length: None,
             keys: vec![KEY.to_owned()],
             heartbeat: None,
+            away: None,
+            idle: None,
+            extend: false,
             hints: Map::new(),
             idempotency: None,
         }),
@@ -140,6 +143,7 @@ fn decision(epoch: u64, number: u64) -> Batch {
         reserved: None,
         job: None,
         reason: None,
+        ended_by: None,
         revision: 1,
     };
     let event = Event {

@@ -93,13 +93,15 @@ impl Readers {
         })
     }
 
-    /// Events, oldest first.
+    /// Events, oldest first unless the newest are asked for.
     pub(crate) fn events(&self, query: &EventQuery) -> Result<Vec<Event>, StoreError> {
         let mut list = List::new("SELECT * FROM events");
         list.only("subject =", query.subject.as_ref().map(Subject::to_string));
         list.only("kind =", query.kind.clone());
         list.only("seq >", Some(Count(query.after)));
-        self.with(|connection| list.read(connection, "seq", query.limit, rows::event))
+        list.only("seq <", query.before.map(Count));
+        let order = if query.newest_first { "seq DESC" } else { "seq" };
+        self.with(|connection| list.read(connection, order, query.limit, rows::event))
     }
 
     /// A consistent copy into a file that is empty or does not exist.

@@ -13,7 +13,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION: i32 = 0x4772_6f76;
 
 /// `MIGRATIONS[n]` leads from schema n to n + 1. Released entries never change.
-const MIGRATIONS: &[&str] = &[FIRST, PLUGINS, TASKS, INTROSPECTIONS];
+const MIGRATIONS: &[&str] = &[FIRST, PLUGINS, TASKS, INTROSPECTIONS, HOLDING];
 
 /// The schema that this version writes.
 pub(crate) fn newest() -> u32 {
@@ -527,6 +527,21 @@ BEGIN
 END;
 ";
 
+const HOLDING: &str = "
+ALTER TABLE requests ADD COLUMN ended_by TEXT -- null of those that earlier versions ended
+    CONSTRAINT ended_request_has_an_ender CHECK
+        (ended_by IS NULL OR state IN ('cancelled', 'timeout', 'invalid', 'done', 'failed'));
+ALTER TABLE requests ADD COLUMN job_away TEXT
+    CONSTRAINT running_job_is_away CHECK (job_away IS NULL OR job_worker IS NOT NULL);
+ALTER TABLE requests ADD COLUMN job_unreachable TEXT
+    CONSTRAINT running_job_is_unreachable CHECK (job_unreachable IS NULL OR job_worker IS NOT NULL);
+ALTER TABLE requests ADD COLUMN job_kept INTEGER NOT NULL DEFAULT 0
+    CONSTRAINT job_is_kept CHECK (NOT job_kept OR job_worker IS NOT NULL);
+ALTER TABLE requests ADD COLUMN job_warned INTEGER NOT NULL DEFAULT 0 -- warnings given before job_timeout
+    CONSTRAINT job_is_warned CHECK (job_warned = 0 OR job_worker IS NOT NULL);
+ALTER TABLE workers ADD COLUMN drain INTEGER NOT NULL DEFAULT 0; -- to maintenance as soon as no job holds it
+";
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -593,6 +608,44 @@ mod tests {
             let refused = connection.execute_batch(&format!("BEGIN; {wrong}; COMMIT")).unwrap_err();
             assert!(refused.to_string().contains(rule), "{wrong}: {refused}");
             connection.execute_batch("ROLLBACK").unwrap();
+        }
+    }
+
+    #[test]
+    fn what_ended_before_it_was_known_who_ended_it_stays_and_nothing_else_may_have_an_ender() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("PRAGMA foreign_keys = ON").unwrap();
+        migrate_to(&mut connection, 0, 4).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO workers (state, since, driver, driver_config, agent, introspected, admin, health_ok, health_note,
+                    relapses, attempts, quarantined, generation, revision, id)
+                VALUES ('idle', '', 'ssh', '{}', '{}', '{}', '{}', 1, '', 0, 0, 0, 1, 1, zeroblob(16));
+                INSERT INTO requests (state, since, priority, place, valid_after, valid_after_offset, deadline,
+                    deadline_offset, revision, id, created, spec)
+                VALUES ('waiting', '', 1, 1, '', 0, '', 0, 1, 5, '', '{}'), ('cancelled', '', 1, 2, '', 0, '', 0, 1, 6, '', '{}')",
+            )
+            .unwrap();
+        migrate_to(&mut connection, 4, 5).unwrap();
+        let kept: (Option<String>, bool, u32, bool) = connection
+            .query_row(
+                "SELECT ended_by, job_kept, job_warned, drain FROM requests, workers WHERE requests.id = 6",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+            )
+            .unwrap();
+        assert_eq!(kept, (None, false, 0, false));
+        connection.execute_batch("UPDATE requests SET ended_by = 'ann' WHERE id = 6").unwrap();
+        for (wrong, rule) in [
+            ("ended_by = 'ann'", "ended_request_has_an_ender"),
+            ("job_away = ''", "running_job_is_away"),
+            ("job_unreachable = ''", "running_job_is_unreachable"),
+            ("job_kept = 1", "job_is_kept"),
+            ("job_warned = 1", "job_is_warned"),
+        ] {
+            let sql = format!("UPDATE requests SET {wrong} WHERE id = 5");
+            let refused = connection.execute_batch(&sql).unwrap_err();
+            assert!(refused.to_string().contains(rule), "{wrong}: {refused}");
         }
     }
 

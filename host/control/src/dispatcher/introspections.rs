@@ -10,7 +10,6 @@ use grove_domain::id::{IntrospectionId, TaskId, WorkerId};
 use grove_domain::introspection::{
     self, Drift, Effect, Event, Findings, Introspection, Kind, State, TokenDigest, Way, drift,
 };
-use grove_domain::moment::after;
 use grove_domain::task::{Task, TaskKind};
 use grove_domain::worker::{self, Edit, Failure, Worker};
 
@@ -21,7 +20,7 @@ use crate::ports::Enrolment;
 use crate::processor::{Made, Processed};
 use crate::publisher;
 use crate::refusal::Refused;
-use crate::timers::Due;
+use crate::timers::{Due, Now};
 
 /// Who sends inventories.
 const BOARD: &str = "board";
@@ -274,7 +273,7 @@ impl Dispatcher {
         }
         if run.state == State::Starting {
             let longest = self.settings.introspection.rules.starting;
-            self.timers.add(after(self.clock.now(), longest), Due::Introspection(run.id));
+            self.timers.after(self.times(), longest, Due::Introspection(run.id));
         }
         Some(run)
     }
@@ -337,22 +336,14 @@ impl Dispatcher {
     /// processor says when it is.
     pub(super) fn introspection_due(&mut self, id: IntrospectionId) {
         let Some(run) = self.farm.introspection(id).cloned() else { return };
-        let Some(longest) = self.settings.introspection.rules.longest(run.state) else { return };
-        let begun = match run.state {
-            State::Starting => self.task_for(&run).and_then(|task| task.status.started),
-            State::Waiting | State::Aborting => Some(run.since),
-            _ => None,
-        };
-        let now = self.clock.now();
-        match begun.map(|begun| after(begun, longest)) {
-            Some(due) if due <= now => {
-                if let Err(refused) = self.apply_introspection(CORE, id, Event::Timeout) {
-                    tracing::error!(run = %id, %refused, "an introspection could not be timed out");
-                }
-            }
-            Some(due) => self.timers.add(due, Due::Introspection(id)),
+        let late = match run.state {
             // Its task will say when it begins.
-            None => {}
+            State::Starting => self.task_for(&run).is_some_and(|task| task.status.started.is_some()),
+            State::Waiting | State::Aborting => true,
+            _ => false,
+        };
+        if late && let Err(refused) = self.apply_introspection(CORE, id, Event::Timeout) {
+            tracing::error!(run = %id, %refused, "an introspection could not be timed out");
         }
     }
 
@@ -461,7 +452,8 @@ impl Dispatcher {
 
     /// Everything in memory that follows a run's row.
     pub(super) fn index_introspection(&mut self, before: Option<&Introspection>, run: &Arc<Introspection>) {
-        self.timers.replace_introspection(before, run, &self.settings.introspection.rules);
+        let rules = &self.settings.introspection.rules;
+        self.timers.replace_introspection(Now::of(&*self.clock), before, run, rules);
         self.farm.put_introspection(run.clone());
     }
 
@@ -518,11 +510,9 @@ impl Dispatcher {
                 }
                 _ => Ok(()),
             };
-            if let Some(started) =
-                task.and_then(|task| task.status.started).filter(|_| run.state == State::Starting)
-            {
-                let due = after(started, self.settings.introspection.rules.starting);
-                self.timers.add(due, Due::Introspection(run.id));
+            if run.state == State::Starting && task.is_some_and(|task| task.status.started.is_some()) {
+                let longest = self.settings.introspection.rules.starting;
+                self.timers.after(self.times(), longest, Due::Introspection(run.id));
             }
             if let Err(refused) = done {
                 tracing::error!(run = %run.id, %refused, "an introspection could not be taken up");

@@ -99,7 +99,7 @@ impl Dispatcher {
         let workers: Vec<_> = self.farm.workers().values().cloned().collect();
         for worker in workers {
             // Looks that came due meanwhile were not taken.
-            self.timers.replace_worker(None, Some(&worker), self.settings.check_interval);
+            self.timers.replace_worker(self.times(), None, Some(&worker), &self.settings);
         }
         self.slots.look_again();
         self.matcher.wake();

@@ -12,6 +12,7 @@ use super::Dispatcher;
 use super::events::{CORE, Happened};
 use crate::command::Moved;
 use crate::refusal::Refused;
+use crate::runner::Lack;
 
 impl Dispatcher {
     pub(super) fn move_plugin(
@@ -112,7 +113,7 @@ impl Dispatcher {
                 self.turn.change(Change::RemovePluginVersion(plugin.name.clone(), digest));
             }
             Effect::Removed => {
-                self.timers.replace_plugin(Some(plugin), None);
+                self.timers.replace_plugin(self.times(), Some(plugin), None, &self.settings);
                 self.farm.remove_plugin(&plugin.name);
                 self.turn.change(Change::RemovePlugin(plugin.name.clone()));
             }
@@ -129,8 +130,9 @@ impl Dispatcher {
 
     /// Everything in memory that follows a plugin's row.
     pub(super) fn index_plugin(&mut self, before: Option<&Plugin>, plugin: &Arc<Plugin>) {
-        self.timers.replace_plugin(before, Some(plugin));
+        self.timers.replace_plugin(self.times(), before, Some(plugin), &self.settings);
         self.farm.put_plugin(plugin.clone());
+        self.nudge(Lack::Driver(plugin.name.clone()));
     }
 
     /// The time of a probation is up. A refusal means that it no longer is.
@@ -183,6 +185,6 @@ pub(super) fn blame(outcome: &Outcome) -> Option<&str> {
         Outcome::Failed(failure) if failure.kind == FailureKind::Environment => None,
         Outcome::Failed(failure) => Some(&failure.reason),
         Outcome::Done { health: Some(health), .. } if !health.ok => Some(&health.note),
-        Outcome::Done { .. } => None,
+        Outcome::Done { .. } | Outcome::Short { .. } => None,
     }
 }

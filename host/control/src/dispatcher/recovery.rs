@@ -10,7 +10,6 @@ use grove_domain::event::Subject;
 use grove_domain::id::{RequestId, TaskId};
 use grove_domain::instance::Instance;
 use grove_domain::matching::Matcher;
-use grove_domain::moment::after;
 use grove_domain::request::{Event, JobAccess, Request, State};
 use grove_domain::task::{End, Phase, Task};
 use grove_domain::worker::{self, Worker};
@@ -39,6 +38,7 @@ impl Dispatcher {
         self.farm = Farm::default();
         self.matcher = Matcher::new();
         self.timers = Timers::default();
+        self.shortages.take_up();
         self.ended.clear();
         // Being taken up again counts as a sign of life.
         self.made_once.clear();
@@ -46,7 +46,6 @@ impl Dispatcher {
         self.policy.told = Told::default();
         self.policy.open = false;
         self.policy.round = None;
-        self.policy.wake_at = None;
         self.policy.waits.clear();
         if let Some(info) = &self.policy.info {
             self.matcher.set_own_keys(info.own_keys.iter().cloned().collect());
@@ -84,8 +83,8 @@ impl Dispatcher {
         for task in loaded.live_tasks {
             self.index_task(Arc::new(task), false);
         }
-        self.timers.add(after(self.clock.now(), self.settings.life.heartbeat), Due::Alive);
-        self.timers.add(after(self.clock.now(), TICK), Due::Tick);
+        self.timers.after(self.times(), self.settings.life.heartbeat, Due::Alive);
+        self.timers.after(self.times(), TICK, Due::Tick);
         self.take_up_tasks();
         self.take_up_requests().await;
         self.take_up_introspections();
@@ -205,7 +204,7 @@ impl Dispatcher {
         let now = self.clock.now();
         self.instance.heartbeat = now;
         self.turn.change(Change::PutInstance(Arc::new(self.instance)));
-        self.timers.add(after(now, self.settings.life.heartbeat), Due::Alive);
+        self.timers.after(self.times(), self.settings.life.heartbeat, Due::Alive);
         self.end_orphans();
     }
 

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use grove_domain::change::Change;
 use grove_domain::event::Subject;
 use grove_domain::id::{RequestId, WorkerId};
-use grove_domain::moment::{SignedDuration, Timestamp, after};
+use grove_domain::moment::{SignedDuration, after};
 use grove_domain::request::{self, Context, Create, Effect, Event, Request, Spec, State};
 use grove_domain::worker;
 
 use super::events::{CORE, Happened};
-use super::{Dispatcher, TURN};
+use super::{Dispatcher, TICK, TURN};
 use crate::publisher;
 use crate::refusal::Refused;
-use crate::timers::Due;
+use crate::runner::Lack;
+use crate::timers::{Due, Now};
 
 /// Ended requests that one turn forgets: more than one turn can end, so that they never pile up.
 const PRUNE: usize = 4 * TURN;
@@ -38,7 +39,7 @@ impl Dispatcher {
             return Err(Refused::TooLong { max });
         }
         let id = RequestId(self.next_request);
-        let request = request::create(id, wish, self.request_context())?;
+        let request = request::create(id, wish, self.request_context(actor))?;
         self.next_request += 1;
         self.next_place += 1;
         let request = Arc::new(request);
@@ -103,38 +104,47 @@ impl Dispatcher {
             return Err(Refused::Request(request::Refusal::WrongState));
         }
         if let Some(last) = self.heartbeats.get_mut(&id) {
-            *last = self.clock.now();
+            *last = self.clock.running();
         }
         Ok(request)
     }
 
     pub(super) fn expect_heartbeat(&mut self, request: &Request) {
-        let now = self.clock.now();
-        self.heartbeats.insert(request.id, now);
-        if let Some(at) = self.heartbeat_lost_at(request, now) {
-            self.timers.add(at, Due::Heartbeat(request.id));
+        self.heartbeats.insert(request.id, self.clock.running());
+        if let Some(silence) = self.longest_silence(request) {
+            self.timers.after(self.times(), silence, Due::Heartbeat(request.id));
         }
     }
 
-    pub(super) fn heartbeat_due(&mut self, id: RequestId, now: Timestamp) {
+    pub(super) fn heartbeat_due(&mut self, id: RequestId) {
         let (Some(request), Some(last)) = (self.farm.request(id).cloned(), self.heartbeats.get(&id).copied())
         else {
             return;
         };
-        match self.heartbeat_lost_at(&request, last) {
-            Some(at) if at <= now => {
-                let reason = Some("its client stopped sending heartbeats".to_owned());
-                self.request_due(id, Event::Close { reason });
-            }
-            Some(at) => self.timers.add(at, Due::Heartbeat(id)),
-            None => {}
+        let Some(silence) = self.longest_silence(&request) else { return };
+        let silent = SignedDuration::try_from(self.clock.running().saturating_sub(last)).unwrap_or_default();
+        if silent >= silence {
+            let reason = Some("its client stopped sending heartbeats".to_owned());
+            self.request_due(id, Event::Close { reason });
+        } else {
+            self.timers.after(self.times(), silence - silent, Due::Heartbeat(id));
         }
     }
 
-    fn heartbeat_lost_at(&self, request: &Request, last: Timestamp) -> Option<Timestamp> {
+    fn longest_silence(&self, request: &Request) -> Option<SignedDuration> {
         let missed = i32::try_from(self.settings.missed_heartbeats).unwrap_or(i32::MAX);
-        let silence = request.spec.heartbeat?.checked_mul(missed).unwrap_or(SignedDuration::MAX);
-        Some(after(last, silence))
+        Some(request.spec.heartbeat?.checked_mul(missed).unwrap_or(SignedDuration::MAX))
+    }
+
+    /// A deadline that nobody asked for is there so that nothing waits for ever: it is held against a clock that was not
+    /// just set.
+    pub(super) fn deadline_due(&mut self, id: RequestId) {
+        let asked = self.farm.request(id).is_some_and(|request| request.ends().is_some());
+        if asked || self.settled.now(&*self.clock, SignedDuration::MAX).is_some() {
+            self.request_due(id, Event::DeadlineDue);
+        } else {
+            self.timers.after(self.times(), TICK, Due::Deadline(id));
+        }
     }
 
     /// A time has come. A refusal means that it was moved, or that the request ended.
@@ -143,7 +153,7 @@ impl Dispatcher {
             && let Some(request) = self.farm.request(id)
         {
             // The wall clock stepped back: the time is still to come.
-            self.timers.replace_request(None, Some(request));
+            self.timers.replace_request(Now::of(&*self.clock), None, Some(request), &self.settings);
         }
     }
 
@@ -157,8 +167,9 @@ impl Dispatcher {
         }
     }
 
-    fn request_context(&self) -> Context<'_> {
-        Context { now: self.clock.now(), tail: self.next_place, bounds: &self.settings.bounds }
+    fn request_context<'a>(&'a self, actor: &'a str) -> Context<'a> {
+        let bounds = &self.settings.bounds;
+        Context { now: self.clock.now(), actor, tail: self.next_place, bounds }
     }
 
     /// Moves a request and everything that hangs on it.
@@ -170,7 +181,7 @@ impl Dispatcher {
     ) -> Result<Arc<Request>, Refused> {
         let before = self.farm.request(id).ok_or(Refused::NoSuchRequest)?.clone();
         let kind = kind_of(&event);
-        let transition = request::step(&before, event, self.request_context())?;
+        let transition = request::step(&before, event, self.request_context(actor))?;
         if transition.request.place == self.next_place {
             self.next_place += 1;
         }
@@ -213,18 +224,19 @@ impl Dispatcher {
             // Also one that a task opened just before it was superseded. Not while the request keeps its worker: the task
             // that opens its tunnel is under way, and may be quicker than this turn.
             self.turn.effect(publisher::Effect::CloseTunnel(request.id));
+            if before.is_some_and(|before| before.running_job().is_some()) {
+                self.nudge(Lack::Tunnels);
+            }
         }
         self.turn.change(Change::PutRequest(request));
     }
 
     /// Everything in memory that follows a request's row.
     pub(super) fn index_request(&mut self, before: Option<&Request>, request: &Arc<Request>) {
-        let now = self.clock.now();
-        self.timers.replace_request(before, Some(request));
-        if request.is_due(now) {
-            self.matcher.put_request(request);
-        } else {
-            self.matcher.remove_request(request.id);
+        self.timers.replace_request(self.times(), before, Some(request), &self.settings);
+        self.index_due(request);
+        if let Some(job) = request.job.as_ref().filter(|job| self.farm.worker(job.worker).is_some()) {
+            self.policy.told.used(request.id, job);
         }
         if request.state.is_terminal() {
             if before.is_none_or(|before| !before.state.is_terminal()) {
@@ -251,14 +263,23 @@ impl Dispatcher {
         self.farm.put_request(request.clone());
     }
 
+    /// Whether it takes part in matching.
+    pub(super) fn index_due(&mut self, request: &Arc<Request>) {
+        if request.is_due(self.clock.now()) && !self.waits_for_keys(request) {
+            self.matcher.put_request(request);
+        } else {
+            self.matcher.remove_request(request.id);
+        }
+    }
+
     /// Forgets ended requests whose time of being kept is over, a bounded number at a time.
-    pub(super) fn prune(&mut self, now: Timestamp) {
+    pub(super) fn prune(&mut self) {
         let keep = self.settings.retention;
-        let oldest = after(now, -keep.requests);
+        let oldest = self.settled.now(&*self.clock, keep.requests).map(|now| after(now, -keep.requests));
         for _ in 0..PRUNE {
             let over = self.ended.len() > keep.requests_max;
             match self.ended.front() {
-                Some(&(ended, id)) if over || ended < oldest => {
+                Some(&(ended, id)) if over || oldest.is_some_and(|oldest| ended < oldest) => {
                     self.ended.pop_front();
                     let once = self.farm.request(id).and_then(|request| once(&request.spec));
                     if let Some(once) = once {

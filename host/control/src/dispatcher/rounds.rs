@@ -1,21 +1,26 @@
 //! Matching rounds: what is asked of the policy, and what of its answer holds.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 use grove_domain::event::Subject;
 use grove_domain::id::{RequestId, WorkerId};
 use grove_domain::matching::{Round, RoundLimits, builtin};
 use grove_domain::moment::{SignedDuration, Timestamp, after};
+use grove_domain::plugin::Digest;
 use grove_domain::{request, worker};
 
 use super::Dispatcher;
 use super::events::{CORE, POLICY};
 use crate::matching::session::{Info, Planned, Question};
 use crate::ports::{Ask, Assignment, Plan};
-use crate::timers::Due;
+use crate::runner::Lack;
+use crate::timers::{Due, Now};
 
 /// Rounds that the built-in rule may decide in one turn.
 const BUILTIN_ROUNDS: usize = 8;
+/// Demands that a round may have however little can be opened.
+const SOME: usize = 64;
 /// First wait before a policy that failed is opened again; doubles with each failure.
 const RETRY_FIRST: SignedDuration = SignedDuration::from_millis(500);
 /// Longest wait.
@@ -50,7 +55,11 @@ impl Dispatcher {
         if self.farm.mode().mode.is_maintenance() {
             return;
         }
+        if self.policy.round.is_none() && self.policy.told.take_stirred() && self.policy.open {
+            self.matcher.stir();
+        }
         for _ in 0..BUILTIN_ROUNDS {
+            self.shut_what_is_full();
             if self.policy.round.is_some() || self.meet_policy() || !self.matcher.has_work() {
                 return;
             }
@@ -66,12 +75,18 @@ impl Dispatcher {
         }
     }
 
+    /// Boards on which no job can be opened are no candidates, until one can.
+    pub(super) fn shut_what_is_full(&mut self) {
+        for (scope, shut) in self.slots.shut_changes() {
+            if shut { self.matcher.shut(&scope) } else { self.matcher.open(&scope) }
+        }
+    }
+
     /// Opens a session with a policy that is not known yet, only to hear what it matches itself: until then, requests
     /// that only it can serve would have no candidates, and so never a round.
     fn meet_policy(&mut self) -> bool {
         let now = self.clock.now();
-        let resting = self.policy.retry_at.is_some_and(|at| at > now);
-        if !self.has_policy || self.policy.known || resting {
+        if !self.has_policy || self.policy.known || self.policy_rests() {
             return false;
         }
         self.policy.asked += 1;
@@ -91,12 +106,18 @@ impl Dispatcher {
         open && self.policy.round.is_none() && self.matcher.has_work()
     }
 
+    /// It failed a moment ago.
+    fn policy_rests(&self) -> bool {
+        self.policy.retry_at.is_some_and(|at| at > self.clock.running())
+    }
+
     fn round_limits(&self) -> RoundLimits {
         // What a policy asked for does not bind the built-in rule that decides in its place.
-        let resting = self.policy.retry_at.is_some_and(|at| at > self.clock.now());
-        let info = self.policy.info.as_ref().filter(|_| !resting);
+        let info = self.policy.info.as_ref().filter(|_| !self.policy_rests());
+        // More than can be opened is of use only where a policy declines.
+        let room = self.slots.room().map_or(usize::MAX, |room| (room as usize).saturating_mul(4).max(SOME));
         RoundLimits {
-            max_demands: self.settings.caps.demands_per_round,
+            max_demands: self.settings.caps.demands_per_round.min(room),
             max_candidates: info.map_or(0, |info| info.max_candidates),
         }
     }
@@ -104,7 +125,7 @@ impl Dispatcher {
     /// Hands the round to the policy, unless there is none or it failed a moment ago.
     fn ask_policy(&mut self, round: &Round) -> bool {
         let now = self.clock.now();
-        if !self.has_policy || self.policy.retry_at.is_some_and(|at| at > now) {
+        if !self.has_policy || self.policy_rests() {
             self.policy.told.forget_news();
             return false;
         }
@@ -160,11 +181,24 @@ impl Dispatcher {
             self.policy.known = true;
             self.policy_info(info);
         }
-        match planned.plan {
+        self.take_answer(round, planned.plan, &planned.policy, planned.version, current);
+        // What it left of the limits.
+        self.start_waiting();
+    }
+
+    fn take_answer(
+        &mut self,
+        round: Round,
+        plan: Result<Plan, String>,
+        policy: &str,
+        version: Option<Digest>,
+        current: bool,
+    ) {
+        match plan {
             // It was only met: the session that it decides in hears everything from the beginning.
             Ok(_) if round.demands.is_empty() => self.policy.open = false,
             Ok(plan) => {
-                self.plugin_outcome(&planned.policy, planned.version, None);
+                self.plugin_outcome(policy, version, None);
                 if current {
                     self.policy.failures = 0;
                     self.policy.retry_at = None;
@@ -172,12 +206,12 @@ impl Dispatcher {
                 if self.farm.mode().mode.is_maintenance() {
                     return self.put_off(&round);
                 }
-                self.take_plan(&planned.policy, &round, plan);
+                self.take_plan(policy, &round, plan);
             }
             Err(reason) => {
                 // The demands come back in a round of their own, which the built-in rule decides.
-                self.policy_failed(&planned.policy, &reason, current);
-                self.plugin_outcome(&planned.policy, planned.version, Some(&reason));
+                self.policy_failed(policy, &reason, current);
+                self.plugin_outcome(policy, version, Some(&reason));
             }
         }
     }
@@ -237,9 +271,10 @@ impl Dispatcher {
         let wait = RETRY_FIRST.checked_mul(doubled).unwrap_or(RETRY_MAX).min(RETRY_MAX);
         self.policy.open = false;
         self.policy.failures = self.policy.failures.saturating_add(1);
-        let retry_at = after(self.clock.now(), wait);
+        let now = self.times();
+        let retry_at = now.running.saturating_add(Duration::try_from(wait).unwrap_or_default());
         self.policy.retry_at = Some(retry_at);
-        self.timers.add(retry_at, Due::Policy);
+        self.timers.after(now, wait, Due::PolicyRetry);
     }
 
     fn decide_builtin(&mut self, round: &Round) {
@@ -315,6 +350,10 @@ impl Dispatcher {
                 Err(Wrong::Broken(why)) => refused.add(request, dense, why),
             }
         }
+        if left.len() < round.demands.len() {
+            // What was declined before was declined without knowing of these.
+            self.matcher.stir();
+        }
         for wait in plan.waits {
             if left.contains(&wait.request) {
                 self.policy.waits.insert(wait.request, wait);
@@ -330,34 +369,52 @@ impl Dispatcher {
             let rest = self.matcher.round(self.round_limits());
             return self.decide_builtin(&rest);
         }
-        for request in left {
-            self.matcher.declined(request);
-        }
+        self.decline(round, &left);
         // Others were left waiting because these seemed to be taken.
         for dense in outdated {
             self.matcher.look_again(dense);
         }
     }
 
-    fn wake_at(&mut self, wake_at: Option<Timestamp>) {
-        if let Some(old) = self.policy.wake_at.take() {
-            self.timers.remove(old, Due::Policy);
+    /// The policy left these waiting: some of them although there was a worker for them.
+    fn decline(&mut self, round: &Round, left: &HashSet<RequestId>) {
+        let served = |set: &Vec<u32>, request| set.iter().any(|dense| self.matcher.fits(request, *dense));
+        let mut choices: HashMap<u32, bool> = HashMap::new();
+        for demand in round.demands.iter().filter(|demand| left.contains(&demand.request)) {
+            choices.entry(demand.set).or_insert_with(|| {
+                let set = usize::try_from(demand.set).ok().and_then(|set| round.candidate_sets.get(set));
+                set.is_some_and(|set| served(set, demand.request))
+            });
         }
+        for demand in round.demands.iter().filter(|demand| left.contains(&demand.request)) {
+            if choices.get(&demand.set) == Some(&true) {
+                self.matcher.declined_by_choice(demand.request);
+            } else {
+                self.matcher.declined(demand.request);
+            }
+        }
+    }
+
+    fn wake_at(&mut self, wake_at: Option<Timestamp>) {
+        self.timers.remove(&Due::PolicyWake);
         // A policy that wants to be woken at once, always, is woken once a second.
         let soonest = after(self.clock.now(), SignedDuration::from_secs(1));
         if let Some(at) = wake_at.map(|at| at.max(soonest)) {
-            self.policy.wake_at = Some(at);
-            self.timers.add(at, Due::Policy);
+            self.timers.at(at, Due::PolicyWake);
         }
     }
 
     /// Takes one assignment, if it holds now.
     fn assign(&mut self, actor: &str, round: &Round, assignment: Assignment) -> Result<(), Wrong> {
+        self.shut_what_is_full();
         let (id, dense) = (assignment.request, assignment.worker);
         let now = self.clock.now();
-        let due = self.farm.request(id).is_some_and(|request| request.is_due(now));
+        let request = self.farm.request(id).cloned();
+        let due = request.as_ref().is_some_and(|request| request.is_due(now));
         if !due {
             self.not_due(id);
+        } else if let Some(request) = request.filter(|request| request.spec.keys.is_empty()) {
+            self.index_due(&request);
         }
         let worker = self.matcher.worker_of(dense);
         match worker {
@@ -374,7 +431,7 @@ impl Dispatcher {
     fn not_due(&mut self, id: RequestId) {
         self.matcher.remove_request(id);
         if let Some(request) = self.farm.request(id) {
-            self.timers.replace_request(None, Some(request));
+            self.timers.replace_request(Now::of(&*self.clock), None, Some(request), &self.settings);
         }
     }
 
@@ -389,6 +446,11 @@ impl Dispatcher {
         if let (Err(refused), _) | (_, Err(refused)) = (reserved, matched) {
             tracing::error!(%request, %worker, %refused, "a match was refused after it was checked");
         }
+        self.begins_with(&Lack::Tunnels);
+        if self.farm.request(request).is_some_and(|request| request.spec.keys.is_empty()) {
+            self.begins_with(&Lack::Keys);
+        }
+        self.shut_what_is_full();
         self.policy.waits.remove(&request);
         self.policy.told.started(worker, assignment);
     }

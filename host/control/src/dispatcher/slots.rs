@@ -6,7 +6,7 @@ use std::sync::Arc;
 use grove_domain::id::{TaskId, WorkerId};
 use grove_domain::limit::{Limit, Scope};
 use grove_domain::moment::Timestamp;
-use grove_domain::task::{Phase, Task, TaskSpec};
+use grove_domain::task::{Phase, Task, TaskKind, TaskSpec};
 
 /// Derived from the farm's rows, but for tasks that are over on record while their drivers are still ending: these
 /// count until they are really gone.
@@ -19,6 +19,14 @@ pub(super) struct Slots {
     hosts: HashMap<String, u32>,
     winding: HashMap<WorkerId, (TaskId, Arc<TaskSpec>)>,
     waiting: BTreeMap<Group, BTreeSet<Place>>,
+    /// Jobs that are to be opened and wait, by what they will count for.
+    promised: HashMap<Scope, u32>,
+    /// What nothing is begun in, because the farm is short of something; for the farm: no job.
+    held: BTreeSet<Scope>,
+    /// Where no job can be opened, as matching knows.
+    shut: BTreeSet<Scope>,
+    /// Where that may have changed.
+    dirty: BTreeSet<Scope>,
     /// Something changed since nobody could start.
     changed: bool,
 }
@@ -30,6 +38,9 @@ struct Group {
     driver: String,
     host: Option<String>,
 }
+
+/// Who goes first: users.
+const OPEN: u8 = 0;
 
 /// Class, then age.
 type Place = (u8, Timestamp, TaskId);
@@ -47,6 +58,59 @@ impl Slots {
             Some(_) => self.limits.insert(limit.scope.clone(), limit.clone()),
             None => self.limits.remove(&limit.scope),
         };
+        self.dirty.insert(limit.scope.clone());
+    }
+
+    /// Nothing is begun there because of a shortage, or everything again.
+    pub(super) fn hold(&mut self, scope: &Scope, held: bool) {
+        if held {
+            self.held.insert(scope.clone());
+        } else {
+            self.held.remove(scope);
+        }
+        self.changed = true;
+        self.dirty.insert(scope.clone());
+    }
+
+    /// Whether nothing of this driver is begun because of a shortage.
+    pub(super) fn is_held(&self, driver: &str) -> bool {
+        !self.held.is_empty() && self.held.contains(&Scope::Driver(driver.to_owned()))
+    }
+
+    /// Where no job can be opened any more (true) or can again (false), since this was last asked.
+    pub(super) fn shut_changes(&mut self) -> Vec<(Scope, bool)> {
+        let mut changes = Vec::new();
+        for scope in std::mem::take(&mut self.dirty) {
+            let promised = self.promised.get(&scope).copied().unwrap_or_default();
+            let counted = self.taken(&scope).saturating_add(promised);
+            let full = self.limits.get(&scope).is_some_and(|limit| !limit.allows(counted));
+            let shut = full || self.held.contains(&scope);
+            let changed = if shut { self.shut.insert(scope.clone()) } else { self.shut.remove(&scope) };
+            if changed {
+                changes.push((scope, shut));
+            }
+        }
+        changes
+    }
+
+    /// How many more jobs may be opened at once, as far as the limit of the farm tells.
+    pub(super) fn room(&self) -> Option<u32> {
+        let left = |limit: &Arc<Limit>| {
+            let promised = self.promised.get(&limit.scope).copied().unwrap_or_default();
+            let counted = self.taken(&limit.scope).saturating_add(promised);
+            limit.value.map(|most| most.saturating_sub(counted))
+        };
+        self.limits.get(&Scope::Farm).and_then(left)
+    }
+
+    /// Jobs that were to be opened, and cannot be for now.
+    pub(super) fn stuck(&self) -> Vec<TaskId> {
+        let full = |group: &Group| {
+            self.is_held(&group.driver) || self.full(&group.driver, group.host.as_deref()).is_some()
+        };
+        let groups = self.waiting.iter().filter(|(group, _)| full(group));
+        let opens = groups.flat_map(|(_, places)| places.iter().take_while(|place| place.0 == OPEN));
+        opens.map(|place| place.2).collect()
     }
 
     /// Who was held back may be let go.
@@ -67,6 +131,12 @@ impl Slots {
     /// Follows a task's row from one phase to the next. `ending`: its driver is still at work.
     pub(super) fn follow(&mut self, before: Option<Phase>, task: &Task, ending: bool) {
         let after = task.status.phase;
+        let waits = |phase: Phase| phase == Phase::Waiting && task.spec.kind == TaskKind::Open;
+        match (before.is_some_and(waits), waits(after)) {
+            (false, true) => self.count_promised(&task.spec, true),
+            (true, false) => self.count_promised(&task.spec, false),
+            _ => {}
+        }
         if before == Some(Phase::Waiting) && after != Phase::Waiting {
             self.leave(task);
         }
@@ -86,6 +156,24 @@ impl Slots {
     pub(super) fn count_winding(&mut self, task: TaskId, spec: Arc<TaskSpec>) {
         self.take(&spec);
         self.winding_down(task, spec);
+    }
+
+    fn count_promised(&mut self, spec: &TaskSpec, more: bool) {
+        for scope in scopes_of(spec) {
+            let count = self.promised.entry(scope.clone()).or_default();
+            *count = if more { count.saturating_add(1) } else { count.saturating_sub(1) };
+            if *count == 0 {
+                self.promised.remove(&scope);
+            }
+        }
+        self.touch(spec);
+    }
+
+    /// Without a limit nothing depends on what is counted.
+    fn touch(&mut self, spec: &TaskSpec) {
+        if !self.limits.is_empty() {
+            self.dirty.extend(scopes_of(spec));
+        }
     }
 
     fn winding_down(&mut self, task: TaskId, spec: Arc<TaskSpec>) {
@@ -135,6 +223,7 @@ impl Slots {
         }
         let open = |group: &Group| {
             (group.winds_down || !only_winding_down)
+                && !self.is_held(&group.driver)
                 && self.full(&group.driver, group.host.as_deref()).is_none()
         };
         let heads = self.waiting.iter().filter(|(group, _)| open(group));
@@ -175,6 +264,7 @@ impl Slots {
         if let Some(host) = &spec.host {
             add(&mut self.hosts, host);
         }
+        self.touch(spec);
     }
 
     fn release(&mut self, spec: &TaskSpec) {
@@ -184,7 +274,14 @@ impl Slots {
             subtract(&mut self.hosts, host);
         }
         self.changed = true;
+        self.touch(spec);
     }
+}
+
+/// What a task counts for.
+fn scopes_of(spec: &TaskSpec) -> impl Iterator<Item = Scope> {
+    let host = spec.host.clone().map(Scope::Host);
+    [Scope::Farm, Scope::Driver(spec.driver.clone())].into_iter().chain(host)
 }
 
 fn add(counts: &mut HashMap<String, u32>, name: &str) {

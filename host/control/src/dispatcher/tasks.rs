@@ -6,7 +6,7 @@ use grove_domain::change::Change;
 use grove_domain::event::Subject;
 use grove_domain::id::{RequestId, TaskId, WorkerId};
 use grove_domain::moment::{SignedDuration, after};
-use grove_domain::task::{End, Phase, Report, Task, TaskKind, TaskSpec};
+use grove_domain::task::{End, Phase, Report, StepKind, Task, TaskKind, TaskSpec};
 use grove_domain::worker::{self, Event, Failure, FailureKind, Outcome, Worker};
 
 use super::Dispatcher;
@@ -14,7 +14,7 @@ use super::events::{CORE, Happened};
 use super::plugins::blame;
 use crate::publisher::Effect;
 use crate::refusal::Refused;
-use crate::runner::{Start, TaskResult};
+use crate::runner::{Lack, Start, TaskResult};
 use crate::timers::Due;
 
 impl Dispatcher {
@@ -38,7 +38,8 @@ impl Dispatcher {
         };
         let task = Task::queued(id, spec);
         let held = self.stopping || self.farm.mode().mode.is_maintenance() && !task.spec.winds_down();
-        if !held && self.slots.are_free() && !self.slots.is_winding(worker.id) {
+        let free = self.slots.are_free() && !self.slots.is_held(&task.spec.driver);
+        if !held && free && !self.slots.is_winding(worker.id) {
             // Its first row says that it runs.
             return self.begin(Task { revision: 0, ..task }, worker.clone());
         }
@@ -57,6 +58,11 @@ impl Dispatcher {
     /// Starts what waits, as far as limits and mode let it, in order.
     pub(super) fn start_waiting(&mut self) {
         let only_winding_down = self.farm.mode().mode.is_maintenance();
+        if !self.slots.are_free() && self.policy.round.as_ref().is_some_and(|round| !round.demands.is_empty())
+        {
+            // Users go first: what the policy's answer leaves of the limits is given away right after it.
+            return;
+        }
         while !self.stopping
             && let Some(id) = self.slots.next(only_winding_down)
         {
@@ -65,6 +71,28 @@ impl Dispatcher {
                 self.begin(Task::clone(&task), worker);
             }
         }
+        // A board that cannot be opened for want of a place is nobody's: another may be there for who waits.
+        if !only_winding_down && !self.stopping {
+            for id in self.slots.stuck() {
+                self.take_back(id);
+            }
+        }
+    }
+
+    /// A job that was to be opened, and has not begun to be, is not.
+    fn take_back(&mut self, id: TaskId) {
+        let Some(task) = self.farm.tasks().get(&id).cloned() else { return };
+        let reason = match self.slots.full(&task.spec.driver, task.spec.host.as_deref()) {
+            Some(limit) => format!("the limit of {} lets no task start", limit.scope),
+            None => format!("the farm is short of driver {}", task.spec.driver),
+        };
+        let ended = self.write_end(CORE, &task, End::Cancelled, Some(format!("{reason}; it never ran")));
+        self.index_task(ended, false);
+        let outcome = Outcome::Short { reason, untouched: true };
+        let event = Event::TaskEnded { task: id, generation: task.spec.generation, outcome };
+        if let Err(refused) = self.apply_worker(CORE, task.spec.worker, event, None) {
+            tracing::error!(task = %id, %refused, "a reservation could not be given back");
+        }
     }
 
     /// Its row says that it runs; once that is stored, it does.
@@ -72,7 +100,9 @@ impl Dispatcher {
         let now = self.clock.now();
         let request = task.spec.request.and_then(|id| self.farm.request(id)).cloned();
         let checked = worker.health.checked_at;
-        let check = checked.is_none_or(|at| now.duration_since(at) > self.settings.check_max_age);
+        // Also of one that the wall clock puts into the future nobody knows how old it is.
+        let fresh = SignedDuration::ZERO..=self.settings.check_max_age;
+        let check = checked.is_none_or(|at| !fresh.contains(&now.duration_since(at)));
         let take_key = request.as_ref().is_some_and(|request| request.spec.keys.is_empty());
         let begun = Report::Begun {
             at: now,
@@ -82,6 +112,7 @@ impl Dispatcher {
         };
         let Some(task) = task.reported(begun).map(Arc::new) else { return };
         self.put_task(task.clone(), false);
+        self.begins_with(&Lack::Driver(task.spec.driver.clone()));
         let run = self.introspection_begins(&task);
         let refused = self.driver_disabled(&task.spec.driver).map(|refused| refused.to_string());
         self.turn.effect(Effect::Start(Box::new(Start { task, worker, request, run, refused })));
@@ -146,16 +177,10 @@ impl Dispatcher {
                 outcome: Outcome::Failed(Failure { kind: FailureKind::Config, reason: reason.clone() }),
             },
         };
-        let worker = self.apply_worker(actor, task.spec.worker, event, None)?;
+        self.apply_worker(actor, task.spec.worker, event, None)?;
         self.introspection_task_ended(actor, &task, Err(&Failure { kind: FailureKind::Config, reason }));
-        let again = match task.spec.kind {
-            TaskKind::Check => self.settings.check_interval,
-            TaskKind::Recheck => self.settings.rules.recheck_first,
-            _ => return Ok(()),
-        };
         // Its row calls for a look at once, which is not what was asked for.
-        self.timers.replace_worker(Some(&worker), None, self.settings.check_interval);
-        self.timers.add(after(self.clock.now(), again), Due::Check(worker.id));
+        self.look_later(&task);
         Ok(())
     }
 
@@ -176,11 +201,16 @@ impl Dispatcher {
                 format!("{} on worker {}: {}", task.spec.kind.name(), task.spec.worker, failure.reason);
             self.note(CORE, "plugin.failed", Subject::Plugin(result.driver.clone()), note);
         }
+        self.follow_shortages(&task, &result);
         let (outcome, opened) = match result.outcome {
             Ok(found) => (Outcome::Done { access: found.access, health: found.health }, found.opened),
+            Err(Failure { kind: FailureKind::Shortage, reason }) => {
+                (Outcome::Short { reason, untouched: result.untouched }, None)
+            }
             Err(failure) => (Outcome::Failed(failure), None),
         };
         let (end, error) = match &outcome {
+            Outcome::Short { reason, .. } => (End::Failed, Some(reason.clone())),
             Outcome::Failed(failure) => (End::Failed, Some(failure.reason.clone())),
             Outcome::Done { health: Some(health), .. } if !health.ok => {
                 (End::Failed, Some(health.note.clone()))
@@ -188,7 +218,8 @@ impl Dispatcher {
             Outcome::Done { .. } => (End::Succeeded, None),
         };
         self.turn.effect(Effect::Forget(task.id));
-        self.end_task(CORE, &task, end, error);
+        let short = matches!(outcome, Outcome::Short { .. });
+        self.end_task(CORE, &task, end, error, short);
         // A look that finds nothing proves little: it must not outweigh the work that fails between such looks.
         let mere_look = matches!(task.spec.kind, TaskKind::Check | TaskKind::Recheck);
         if !mere_look || blame(&outcome).is_some() {
@@ -202,7 +233,11 @@ impl Dispatcher {
             Err(Refused::Worker(worker::Refusal::Stale)) | Err(Refused::NoSuchWorker) => {}
             Err(refused) => tracing::error!(task = %task.id, %refused, "a task's end was refused"),
         }
-        self.introspection_task_ended(CORE, &task, failure.as_ref().copied());
+        if short {
+            self.look_later(&task);
+        } else {
+            self.introspection_task_ended(CORE, &task, failure.as_ref().copied());
+        }
         if let Some(request) = request {
             self.close_if_unused(request);
         }
@@ -218,9 +253,41 @@ impl Dispatcher {
         }
     }
 
-    fn end_task(&mut self, actor: &str, task: &Task, end: End, error: Option<String>) {
-        let ended = self.write_end(actor, task, end, error);
+    /// `told`: why it ended is in an event of its own.
+    fn end_task(&mut self, actor: &str, task: &Task, end: End, error: Option<String>, told: bool) {
+        let ended = self.record_end(task, end, error.clone());
+        if !told {
+            self.tell_end(actor, task, end, error);
+        }
         self.index_task(ended, false);
+    }
+
+    /// What its end says about what the farm is short of.
+    fn follow_shortages(&mut self, task: &Task, result: &TaskResult) {
+        let driver = Lack::Driver(task.spec.driver.clone());
+        match &result.outcome {
+            Err(failure) if failure.kind == FailureKind::Shortage => {
+                self.ran_short(&result.lack, &failure.reason);
+            }
+            outcome => {
+                self.ended_with(&driver, true);
+                if task.spec.kind == TaskKind::Open {
+                    let opened = outcome.as_ref().is_ok_and(|found| found.opened.is_some());
+                    self.ended_with(&Lack::Tunnels, opened);
+                    self.ended_with(&Lack::Keys, opened && task.has_step(&StepKind::TakeKey));
+                }
+            }
+        }
+    }
+
+    /// A look that could not be taken is not taken again at once.
+    fn look_later(&mut self, task: &Task) {
+        let again = match task.spec.kind {
+            TaskKind::Check => self.settings.check_interval,
+            TaskKind::Recheck => self.settings.rules.recheck_first,
+            _ => return,
+        };
+        self.timers.after(self.times(), again, Due::Check(task.spec.worker));
     }
 
     /// Writes the end of a task, with one time for all of it; memory still knows it.
@@ -231,11 +298,21 @@ impl Dispatcher {
         end: End,
         error: Option<String>,
     ) -> Arc<Task> {
+        let ended = self.record_end(task, end, error.clone());
+        self.tell_end(actor, task, end, error);
+        ended
+    }
+
+    fn record_end(&mut self, task: &Task, end: End, error: Option<String>) -> Arc<Task> {
         let seen = self.live.overlay(task);
-        let over = Report::Ended { end, error: error.clone(), at: self.clock.now() };
+        let over = Report::Ended { end, error, at: self.clock.now() };
         // Only live tasks are ended, and a live task takes its end.
         let ended = Arc::new(seen.reported(over).unwrap_or(seen));
         self.turn.change(Change::PutTask(ended.clone()));
+        ended
+    }
+
+    fn tell_end(&mut self, actor: &str, task: &Task, end: End, error: Option<String>) {
         // A good end shows in the worker's next state; what needs a line of its own is the other kind.
         if end != End::Succeeded {
             self.happened(Happened {
@@ -252,6 +329,5 @@ impl Dispatcher {
                 )),
             });
         }
-        ended
     }
 }

@@ -1,14 +1,22 @@
 //! Why a request is where it is: the policy's reasons and the core's own.
 
 use grove_domain::id::{RequestId, WorkerId};
+use grove_domain::limit::Scope;
 use grove_domain::matching::Explanation;
 use grove_domain::mode::Mode;
-use grove_domain::request::State;
+use grove_domain::moment::{SignedDuration, after};
+use grove_domain::request::{Request, State};
 use grove_domain::task::Phase;
+use grove_domain::worker;
 
 use super::Dispatcher;
 use crate::matching::why::Reason;
 use crate::refusal::Refused;
+use crate::runner::Lack;
+use crate::timers::Due;
+
+/// Requests that are named as being ahead.
+const NAMED: usize = 5;
 
 impl Dispatcher {
     pub(super) fn why(&self, id: RequestId) -> Result<Vec<Reason>, Refused> {
@@ -36,12 +44,12 @@ impl Dispatcher {
         if let Some(reason) = self.in_maintenance() {
             reasons.push(reason);
         }
-        if request.valid_after.at > now {
+        if let Some(begins) = request.begins().filter(|begins| *begins > now) {
             reasons.push(Reason {
                 code: "not_yet_valid",
-                text: format!("it asked not to be matched before {}", request.valid_after.at),
+                text: format!("it asked not to be matched before {begins}"),
                 worker: None,
-                until: Some(request.valid_after.at),
+                until: Some(begins),
             });
         }
         if let Some(reason) = &request.reason {
@@ -53,8 +61,103 @@ impl Dispatcher {
             reasons.push(Reason { code: "policy", text, worker: None, until: wait.until });
         }
         let seen = self.matcher.explain(&request.spec.owner.groups, &request.spec.wants);
+        reasons.extend(self.shortages_of(request, &seen));
+        reasons.extend(self.full_limits(&seen));
         reasons.push(explain(&seen));
+        reasons.extend(self.who_is_ahead(request));
+        let matching = self.matcher.matching(&request.spec.owner.groups, &request.spec.wants);
+        reasons.extend(self.first_end(&matching));
+        reasons.extend(self.next_recheck(&matching));
         Ok(reasons)
+    }
+
+    /// What it would need and the farm has not.
+    fn shortages_of(&self, request: &Request, seen: &Explanation) -> Vec<Reason> {
+        let drivers = seen.held.keys().filter_map(|scope| match scope {
+            Scope::Driver(name) => Some(Lack::Driver(name.clone())),
+            Scope::Farm | Scope::Host(_) => None,
+        });
+        let keys = request.spec.keys.is_empty().then_some(Lack::Keys);
+        let mut reasons = Vec::new();
+        for lack in [Lack::Tunnels].into_iter().chain(keys).chain(drivers) {
+            let Some(shortage) = self.shortages.present(&lack) else { continue };
+            let again = match self.timers.left(self.times(), &Due::Shortage(lack.clone())) {
+                Some(left) => format!("it is tried again in {} s", left.as_secs().max(1)),
+                None => "it is being tried again".to_owned(),
+            };
+            let text = format!("the farm is short of {lack}: {}; {again}", shortage.reason);
+            reasons.push(Reason { code: "shortage", text, worker: None, until: None });
+        }
+        reasons
+    }
+
+    /// Limits that keep idle workers from it.
+    fn full_limits(&self, seen: &Explanation) -> Vec<Reason> {
+        let full = seen.held.iter().filter_map(|(scope, held)| {
+            let most = self.farm.limit(scope)?.value?;
+            let running = self.slots.taken(scope);
+            // Else it is something else that holds them.
+            (running >= most).then(|| {
+                let workers = if *held == 1 { "1 idle worker" } else { &format!("{held} idle workers") };
+                let text = match most {
+                    0 => format!("{workers} cannot be opened: the limit of {scope} is 0, nothing starts"),
+                    _ => format!(
+                        "{workers} cannot be opened: {running} tasks run, and the limit of {scope} is {most}"
+                    ),
+                };
+                Reason { code: "limit", text, worker: None, until: None }
+            })
+        });
+        full.collect()
+    }
+
+    /// Others that may get its boards first.
+    fn who_is_ahead(&self, request: &Request) -> Option<Reason> {
+        let ahead = self.farm.places().ahead(request);
+        let named = ahead.iter().take(NAMED).filter_map(|id| self.farm.request(*id));
+        let named: Vec<_> = named.map(|other| format!("{} ({})", other.id, other.spec.owner.name)).collect();
+        let more = ahead.len().saturating_sub(named.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        (!named.is_empty()).then(|| Reason {
+            code: "ahead",
+            text: format!("ahead of it in the queue: request {}{more}", named.join(", ")),
+            worker: None,
+            until: None,
+        })
+    }
+
+    /// The job on one of its boards that ends first.
+    fn first_end(&self, matching: &[WorkerId]) -> Option<Reason> {
+        let jobs = matching.iter().filter_map(|id| {
+            let occupation = self.farm.worker(*id)?.occupation?;
+            let request = self.farm.request(occupation.request)?;
+            let left = self.timers.left(self.times(), &Due::Timeout(request.id))?;
+            Some((left, *id, request))
+        });
+        let (left, worker, request) = jobs.min_by_key(|(left, worker, _)| (*left, *worker))?;
+        let ends = after(self.clock.now(), SignedDuration::try_from(left).unwrap_or_default());
+        let text = format!(
+            "worker {worker} is free when the job of request {} ({}) ends, at the latest at {ends:.0}",
+            request.id, request.spec.owner.name
+        );
+        Some(Reason { code: "job_ahead", text, worker: Some(worker), until: None })
+    }
+
+    /// The failed one of its boards that is checked again first.
+    fn next_recheck(&self, matching: &[WorkerId]) -> Option<Reason> {
+        let failed = matching.iter().filter_map(|id| {
+            let worker = self.farm.worker(*id).filter(|worker| worker.state == worker::State::Failed)?;
+            let left = self.timers.left(self.times(), &Due::Check(*id))?;
+            Some((left, worker))
+        });
+        let (left, worker) = failed.min_by_key(|(left, worker)| (*left, worker.id))?;
+        let reason = worker.reason.as_deref().unwrap_or("no reason was given");
+        let text = format!(
+            "worker {} failed ({reason}), and is checked again in {} s",
+            worker.id,
+            left.as_secs().max(1)
+        );
+        Some(Reason { code: "recheck", text, worker: Some(worker.id), until: None })
     }
 
     fn in_maintenance(&self) -> Option<Reason> {
@@ -105,7 +208,7 @@ fn explain(seen: &Explanation) -> Reason {
             .collect();
         let matches = if seen.matching == 1 { "worker matches" } else { "workers match" };
         let text = format!("{} {matches}: {}", seen.matching, states.join(", "));
-        let idle = seen.by_state.get(&grove_domain::worker::State::Idle).copied().unwrap_or(0);
+        let idle = seen.by_state.get(&worker::State::Idle).copied().unwrap_or(0);
         (if idle == 0 { "no_idle_worker" } else { "queued" }, text)
     };
     Reason { code, text, worker: None, until: None }

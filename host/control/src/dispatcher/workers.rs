@@ -233,7 +233,7 @@ impl Dispatcher {
 
     /// Everything in memory that follows a worker's row.
     pub(super) fn index_worker(&mut self, before: Option<&Worker>, worker: &Arc<Worker>) {
-        self.timers.replace_worker(before, Some(worker), self.settings.check_interval);
+        self.timers.replace_worker(self.times(), before, Some(worker), &self.settings);
         self.matcher.put_worker(worker);
         if let Some(dense) = self.matcher.dense(worker.id) {
             self.policy.told.worker_changed(before, dense, worker);
@@ -242,9 +242,9 @@ impl Dispatcher {
     }
 
     fn remove_worker(&mut self, actor: &str, worker: &Worker) {
-        self.timers.replace_worker(Some(worker), None, self.settings.check_interval);
+        self.timers.replace_worker(self.times(), Some(worker), None, &self.settings);
         if let Some(dense) = self.matcher.dense(worker.id) {
-            self.policy.told.worker_gone(dense);
+            self.policy.told.worker_gone(worker.id, dense);
         }
         self.matcher.remove_worker(worker.id);
         self.farm.remove_worker(worker.id);

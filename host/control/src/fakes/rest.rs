@@ -1,8 +1,9 @@
 //! Keys, tunnels, logs and a clock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
@@ -36,6 +37,10 @@ impl Clock for TokioClock {
         let epoch = Timestamp::from_second(1_767_225_600).unwrap_or_default();
         let passed = SignedDuration::try_from(self.start.elapsed()).unwrap_or_default();
         after(epoch, passed + *self.jumped.lock())
+    }
+
+    fn running(&self) -> Duration {
+        self.start.elapsed()
     }
 }
 
@@ -87,6 +92,9 @@ struct Ports {
     open: HashMap<RequestId, (u16, (String, u16))>,
     last: u16,
     taken: Vec<u16>,
+    claimed: HashSet<RequestId>,
+    /// Most tunnels that can be open at a time.
+    most: Option<usize>,
     trouble: Option<String>,
 }
 
@@ -106,6 +114,11 @@ impl FakeTunnels {
         self.shared.lock().trouble = trouble.map(str::to_owned);
     }
 
+    /// From now on no more than so many can be open at a time; none = any number.
+    pub fn limit(&self, most: Option<usize>) {
+        self.shared.lock().most = most;
+    }
+
     /// The same ports for somebody who lives at the same time.
     pub(super) fn same_life(&self) -> Self {
         let life = self.shared.lock().life;
@@ -116,12 +129,18 @@ impl FakeTunnels {
     pub(super) fn next_life(&self) -> Self {
         let mut ports = self.shared.lock();
         ports.open.clear();
+        ports.claimed.clear();
         ports.life += 1;
         Self { shared: self.shared.clone(), life: ports.life }
     }
 }
 
 impl Tunnels for FakeTunnels {
+    fn claim(&self, job: RequestId) -> BoxFuture<'static, Result<(), String>> {
+        let claimed = self.shared.lock().claim(self.life, job);
+        ready(claimed).boxed()
+    }
+
     fn open(
         &self,
         job: RequestId,
@@ -136,12 +155,33 @@ impl Tunnels for FakeTunnels {
         let mut ports = self.shared.lock();
         if ports.life == self.life {
             ports.open.remove(&job);
+            ports.claimed.remove(&job);
         }
         ready(()).boxed()
     }
 }
 
 impl Ports {
+    fn claim(&mut self, life: u64, job: RequestId) -> Result<(), String> {
+        if life != self.life {
+            return Err("this process is dead".to_owned());
+        }
+        if let Some(trouble) = &self.trouble {
+            return Err(trouble.clone());
+        }
+        self.check_room(job)?;
+        self.claimed.insert(job);
+        Ok(())
+    }
+
+    fn check_room(&self, job: RequestId) -> Result<(), String> {
+        let used = self.open.keys().chain(&self.claimed).filter(|other| **other != job).count();
+        match self.most {
+            Some(most) if used >= most => Err(format!("no free port among {most}")),
+            _ => Ok(()),
+        }
+    }
+
     fn open(
         &mut self,
         life: u64,
@@ -154,6 +194,9 @@ impl Ports {
         }
         if let Some(trouble) = &self.trouble {
             return Err(trouble.clone());
+        }
+        if !self.claimed.remove(&job) {
+            self.check_room(job)?;
         }
         match self.open.get(&job) {
             Some((port, former)) if *former == target => return Ok(*port),

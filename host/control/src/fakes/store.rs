@@ -100,6 +100,11 @@ impl MemoryStore {
         rows.before_stall == Some(0) && !(rows.queued.is_empty() && rows.lost.is_empty())
     }
 
+    /// How often its rows were loaded.
+    pub fn loads(&self) -> u64 {
+        self.rows.lock().epoch
+    }
+
     /// Batches that were stored.
     pub fn commits(&self) -> u64 {
         self.rows.lock().commits
@@ -545,10 +550,14 @@ impl Store for MemoryStore {
 
     fn events(&self, query: EventQuery) -> BoxFuture<'static, Result<Vec<Event>, StoreError>> {
         let rows = self.rows.lock();
-        let events = rows
-            .events
-            .iter()
+        let mut all: Vec<&Event> = rows.events.iter().collect();
+        if query.newest_first {
+            all.reverse();
+        }
+        let events = all
+            .into_iter()
             .filter(|event| event.seq > query.after)
+            .filter(|event| query.before.is_none_or(|before| event.seq < before))
             .filter(|event| query.subject.as_ref().is_none_or(|subject| event.subject == *subject))
             .filter(|event| query.kind.as_ref().is_none_or(|kind| event.kind == *kind))
             .take(query.limit)

@@ -1,16 +1,19 @@
 //! What the policy was told: it hears only what changed, and everything again when its session is new.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use grove_domain::id::{RequestId, WorkerId};
-use grove_domain::request::Request;
+use grove_domain::moment::Timestamp;
+use grove_domain::request::{Job, Request};
 use grove_domain::worker::Worker;
 
 use crate::ports::{Assignment, PolicyChange};
 
 /// News beyond this are not kept: a new session that hears everything is cheaper then.
 const NEWS: usize = 100_000;
+/// Workers whose last use a new session hears of: the latest.
+const PAST: usize = 4096;
 
 /// The policy's knowledge, and what it must still hear.
 #[derive(Default)]
@@ -19,6 +22,10 @@ pub(crate) struct Told {
     /// Ordered, so that the same farm is always told the same way.
     assigned: BTreeMap<WorkerId, Assignment>,
     news: Vec<PolicyChange>,
+    /// Which request used a worker last, and since when.
+    last: HashMap<WorkerId, (Timestamp, RequestId)>,
+    /// Something changed of what it was told, but for what it did itself.
+    stirred: bool,
 }
 
 impl Told {
@@ -29,28 +36,44 @@ impl Told {
                 && before.registration.driver == worker.registration.driver
         });
         if !looks_same {
+            self.stirred = true;
             self.push(PolicyChange::WorkerPut(dense, worker.clone()));
         }
     }
 
-    pub(crate) fn worker_gone(&mut self, dense: u32) {
+    pub(crate) fn worker_gone(&mut self, worker: WorkerId, dense: u32) {
+        self.last.remove(&worker);
+        self.stirred = true;
         self.push(PolicyChange::WorkerGone(dense));
     }
 
     /// The request is about to be demanded for.
     pub(crate) fn demand(&mut self, request: &Arc<Request>) {
         if self.requests.insert(request.id) {
-            self.push(PolicyChange::RequestPut(request.clone()));
+            // Bounded by the demands of a round.
+            self.news.push(PolicyChange::RequestPut(request.clone()));
         }
+    }
+
+    /// The request has, or had, a job.
+    pub(crate) fn used(&mut self, request: RequestId, job: &Job) {
+        let last = self.last.entry(job.worker).or_insert((job.opened, request));
+        *last = (*last).max((job.opened, request));
+    }
+
+    /// Whether something changed since the last call that may make the policy choose otherwise.
+    pub(crate) fn take_stirred(&mut self) -> bool {
+        std::mem::take(&mut self.stirred)
     }
 
     /// The request looks different: it is told again with its next demand.
     pub(crate) fn request_changed(&mut self, request: RequestId) {
-        self.requests.remove(&request);
+        self.stirred |= self.requests.remove(&request);
     }
 
     pub(crate) fn request_gone(&mut self, request: RequestId) {
         if self.requests.remove(&request) {
+            self.stirred = true;
             self.push(PolicyChange::RequestGone(request));
         }
     }
@@ -67,6 +90,7 @@ impl Told {
 
     pub(crate) fn finished(&mut self, worker: WorkerId) {
         if let Some(assignment) = self.assigned.remove(&worker) {
+            self.stirred = true;
             self.push(PolicyChange::Finished(assignment));
         }
     }
@@ -87,7 +111,8 @@ impl Told {
         std::mem::take(&mut self.news)
     }
 
-    /// A new session knows nothing: everything from the beginning.
+    /// A new session knows nothing: everything from the beginning. Of the past it hears how each worker was last used, in
+    /// the order in which that began, as if it had been there.
     pub(crate) fn begin_anew<'a>(
         &mut self,
         workers: impl Iterator<Item = (u32, &'a Arc<Worker>)>,
@@ -95,7 +120,27 @@ impl Told {
     ) {
         self.news.clear();
         self.requests.clear();
-        self.news.extend(workers.map(|(dense, worker)| PolicyChange::WorkerPut(dense, worker.clone())));
+        let mut past = Vec::new();
+        for (dense, worker) in workers {
+            self.news.push(PolicyChange::WorkerPut(dense, worker.clone()));
+            past.extend(
+                self.last.get(&worker.id).map(|(since, request)| (*since, *request, worker.id, dense)),
+            );
+        }
+        past.sort_unstable();
+        let begin = past.len().saturating_sub(PAST);
+        for (_, id, worker, dense) in past.into_iter().skip(begin) {
+            let still = self.assigned.get(&worker).is_some_and(|assigned| assigned.request == id);
+            let Some(request) = request(id).filter(|_| !still) else { continue };
+            let reason = "before this session".to_owned();
+            let assignment = Assignment { request: id, worker: dense, score: 0, reason };
+            self.news.extend([
+                PolicyChange::RequestPut(request),
+                PolicyChange::Started(assignment.clone()),
+                PolicyChange::Finished(assignment),
+                PolicyChange::RequestGone(id),
+            ]);
+        }
         let assigned: Vec<Assignment> = self.assigned.values().cloned().collect();
         for assignment in assigned {
             if let Some(request) = request(assignment.request) {

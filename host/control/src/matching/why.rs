@@ -6,8 +6,8 @@ use grove_domain::moment::Timestamp;
 /// One reason, for programs (`code`) and people (`text`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reason {
-    /// Stable word: `not_yet_valid`, `no_such_worker`, `no_idle_worker`, `opening`, `limit`,
-    /// `farm_maintenance`, `policy`, `requeued`, `ended` …
+    /// Stable word: `not_yet_valid`, `no_such_worker`, `no_idle_worker`, `opening`, `limit`, `shortage`, `ahead`,
+    /// `job_ahead`, `recheck`, `farm_maintenance`, `policy`, `requeued`, `ended` …
     pub code: &'static str,
     /// A sentence.
     pub text: String,

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use grove_domain::id::{TaskId, WorkerId};
+use grove_domain::id::{RequestId, TaskId, WorkerId};
 use grove_domain::plugin::Digest;
 use grove_domain::task::{StepKind, StepOutcome, TaskKind};
 use grove_domain::worker::{Access, Failure, FailureKind, Worker};
+use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Found, Opened, Start, TaskResult, Tools};
+use super::{Found, Lack, Opened, Start, TaskResult, Tools};
 use crate::live::LiveTask;
 use crate::ports::{Call, CallError, Driver, HealthReport, Reply, Said, Target};
 
@@ -20,7 +21,7 @@ pub(super) async fn execute(tools: &Tools, start: &Start, cancel: &CancellationT
         return None;
     }
     if let Some(reason) = start.refused.clone() {
-        return Some(result_of(start, Err(Failure { kind: FailureKind::Config, reason }), false));
+        return Some(result_of(start, Err(Failure { kind: FailureKind::Shortage, reason }), false));
     }
     let timeout = Duration::try_from(start.task.spec.timeout).unwrap_or_default();
     let watch = tools.live.begin(&start.task);
@@ -34,6 +35,8 @@ pub(super) async fn execute(tools: &Tools, start: &Start, cancel: &CancellationT
         cancel,
         ends: Instant::now() + timeout,
         driver: None,
+        lack: Lack::Driver(start.worker.registration.driver.clone()),
+        untouched: true,
     };
     let outcome = work.carry_out(start).await;
     let (failed, plugin_died) = match &outcome {
@@ -50,8 +53,13 @@ pub(super) async fn execute(tools: &Tools, start: &Start, cancel: &CancellationT
             watch.say(Said::Done);
             Ok(found)
         }
-        Err(CallError::Failed { failure, .. }) => {
+        Err(CallError::Failed { mut failure, .. }) => {
             watch.say(Said::Failed(&failure.reason));
+            // A version that one board is pinned to and that is not to be had is no shortage of the others.
+            let pinned = start.worker.driver_version.is_some() && matches!(work.lack, Lack::Driver(_));
+            if failure.kind == FailureKind::Shortage && pinned {
+                failure.kind = FailureKind::Environment;
+            }
             Err(failure)
         }
         Err(CallError::Cancelled) => {
@@ -59,7 +67,8 @@ pub(super) async fn execute(tools: &Tools, start: &Start, cancel: &CancellationT
             return None;
         }
     };
-    Some(result_of(start, outcome, plugin_died))
+    let Work { lack, untouched, .. } = work;
+    Some(TaskResult { lack, untouched, ..result_of(start, outcome, plugin_died) })
 }
 
 /// The result of a task whose driver, or what adapts it, broke in a way that nobody foresaw.
@@ -70,7 +79,9 @@ pub(super) fn panicked(start: &Start) -> TaskResult {
 
 fn result_of(start: &Start, outcome: Result<Found, Failure>, plugin_died: bool) -> TaskResult {
     let driver = start.worker.registration.driver.clone();
-    TaskResult { task: start.task.id, worker: start.worker.id, driver, outcome, plugin_died }
+    let lack = Lack::Driver(driver.clone());
+    let (task, worker) = (start.task.id, start.worker.id);
+    TaskResult { task, worker, driver, outcome, plugin_died, lack, untouched: true }
 }
 
 /// One task under way.
@@ -83,6 +94,10 @@ pub(super) struct Work<'a> {
     pub(super) cancel: &'a CancellationToken,
     pub(super) ends: Instant,
     pub(super) driver: Option<Box<dyn Driver>>,
+    /// What it is about to need.
+    lack: Lack,
+    /// Nobody was let in yet.
+    untouched: bool,
 }
 
 impl Work<'_> {
@@ -141,40 +156,62 @@ impl Work<'_> {
         }
         let (private_key, authorized_keys) = if request.spec.keys.is_empty() {
             self.watch.own_step(StepKind::TakeKey, StepOutcome::Success);
-            let pair = until_cancelled(self.cancel, self.ends, self.tools.keys.take())
-                .await?
-                .map_err(environment)?;
+            self.lack = Lack::Keys;
+            let pair = self.unless_short(self.tools.keys.take()).await?;
             (Some(pair.private_pem), vec![pair.public_line])
         } else {
             (None, request.spec.keys.clone())
         };
+        // Before anything is done to the board.
+        self.lack = Lack::Tunnels;
+        self.claim_tunnel(request.id).await?;
+        self.lack = Lack::Driver(self.worker.registration.driver.clone());
+        self.untouched = false;
         let user = self.worker.access.as_ref().map(|access| access.user.clone()).unwrap_or_default();
         let call = Call::Authorize { user, keys: authorized_keys.clone() };
         let access = self.call_for_access(StepKind::Authorize, call).await?;
         self.watch.own_step(StepKind::OpenTunnel, StepOutcome::Success);
         let target = (access.host.clone(), access.port);
-        // One of a request at a time, and none that was superseded: else a driver that does not hear that it was cancelled would take
-        // away the tunnel to the worker that its request has by now, and give one to its own.
-        let door = self.tools.doors.of(request.id).lock();
-        let door = until_cancelled(self.cancel, self.ends, door).await?;
-        if self.cancel.is_cancelled() {
-            return Err(CallError::Cancelled);
-        }
-        // An earlier attempt on another worker may have left one open.
-        self.tools.tunnels.close(request.id).await;
+        self.lack = Lack::Tunnels;
+        let door = door(self.tools, self.cancel, self.ends, request.id).await?;
         // Not cancelled halfway: whoever superseded this task must be able to tell whether a tunnel is open.
         let opened = self.tools.tunnels.open(request.id, target, None);
         let port = match tokio::time::timeout_at(self.ends, opened).await {
-            Ok(port) => port.map_err(environment)?,
+            Ok(port) => port.map_err(shortage)?,
             Err(_) => {
                 self.tools.tunnels.close(request.id).await;
-                return Err(times_up());
+                return Err(shortage("no tunnel was opened in time".to_owned()));
             }
         };
         drop(door);
         let opened =
             Opened { request: request.id, port, access: access.clone(), private_key, authorized_keys };
         Ok(Found { access: Some(access), opened: Some(opened), ..found })
+    }
+
+    /// Has a port for the tunnel of this request.
+    async fn claim_tunnel(&mut self, request: RequestId) -> Result<(), CallError> {
+        let door = door(self.tools, self.cancel, self.ends, request).await?;
+        // An earlier attempt on another worker may have left one open.
+        self.tools.tunnels.close(request).await;
+        let claimed = self.tools.tunnels.claim(request).await;
+        drop(door);
+        claimed.map_err(shortage)
+    }
+
+    /// What the farm has or not, within the task's time.
+    async fn unless_short<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, String>>,
+    ) -> Result<T, CallError> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(CallError::Cancelled),
+            done = tokio::time::timeout_at(self.ends, work) => match done {
+                Ok(done) => done.map_err(shortage),
+                Err(_) => Err(shortage("there was none within the task's time".to_owned())),
+            },
+        }
     }
 
     async fn call_for_access(&mut self, step: StepKind, call: Call) -> Result<Access, CallError> {
@@ -221,6 +258,18 @@ impl Work<'_> {
     }
 }
 
+/// One of a request at a time, and none that was superseded: else a driver that does not hear that it was cancelled would take
+/// away the tunnel to the worker that its request has by now, and give one to its own.
+async fn door<'a>(
+    tools: &'a Tools,
+    cancel: &CancellationToken,
+    ends: Instant,
+    request: RequestId,
+) -> Result<MutexGuard<'a, ()>, CallError> {
+    let door = until_cancelled(cancel, ends, tools.doors.of(request).lock()).await?;
+    if cancel.is_cancelled() { Err(CallError::Cancelled) } else { Ok(door) }
+}
+
 pub(super) async fn until_cancelled<T>(
     cancel: &CancellationToken,
     ends: Instant,
@@ -255,6 +304,11 @@ fn target_of(id: WorkerId, worker: &Worker) -> Target {
         capabilities: worker.capabilities.effective().clone(),
         config: worker.registration.driver_config.clone(),
     }
+}
+
+fn shortage(reason: String) -> CallError {
+    let failure = Failure { kind: FailureKind::Shortage, reason };
+    CallError::Failed { failure, plugin_died: false }
 }
 
 pub(super) fn environment(reason: String) -> CallError {

@@ -111,8 +111,8 @@ async fn freed_slots_go_by_class_then_age() {
     farm.settle().await;
     assert_eq!(farm.running_now(), 0);
     let why = farm.controller.why(request).await.unwrap();
-    assert_eq!((why[0].code, why[0].worker), ("limit", Some(id(2))));
-    assert!(why[0].text.contains("nothing starts"), "{why:?}");
+    assert_eq!((why[0].code, why[0].worker), ("limit", None));
+    assert_eq!(why[0].text, "1 idle worker cannot be opened: the limit of farm is 0, nothing starts");
     farm.fakes.drivers.forget_calls();
     farm.limit(Scope::Farm, Some(1)).await;
     farm.pass(Duration::from_secs(1)).await;
@@ -121,6 +121,75 @@ async fn freed_slots_go_by_class_then_age() {
     assert_eq!(order[..4], expected);
     assert!(order[4..].iter().all(|(_, call)| *call == "check"), "{order:?}");
     assert_eq!(farm.request(request).state, State::InProgress);
+    farm.check_settled();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_board_that_cannot_be_opened_is_no_candidate() {
+    for policy in ["fake", ""] {
+        let farm = Farm::new().await;
+        farm.fakes.policies.activate(policy, None);
+        farm.controller.policy_changed().await;
+        farm.at_host(1, "rackA").await;
+        farm.add(2, &[("more", "1")]).await;
+        for number in 1..=2 {
+            farm.want_idle(number).await;
+            farm.worker_is(number, worker::State::Idle).await;
+        }
+        farm.limit(Scope::Host("rackA".to_owned()), Some(0)).await;
+        let first = farm.ask(&[]).await;
+        farm.request_is(first, State::InProgress).await;
+        assert_eq!(farm.request(first).running_job().unwrap().worker, id(2));
+        let second = farm.ask(&[]).await;
+        farm.settle().await;
+        let why = farm.controller.why(second).await.unwrap();
+        let limit = "1 idle worker cannot be opened: the limit of host rackA is 0, nothing starts";
+        assert!(why.iter().any(|reason| reason.code == "limit" && reason.text == limit), "{why:?}");
+        farm.limit(Scope::Host("rackA".to_owned()), None).await;
+        farm.request_is(second, State::InProgress).await;
+        farm.check_settled();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn boards_wait_for_a_place_while_others_are_there() {
+    let farm = Farm::new().await;
+    farm.limit(Scope::Host("rackA".to_owned()), Some(1)).await;
+    for number in 1..=2 {
+        farm.at_host(number, "rackA").await;
+    }
+    farm.want_idle(1).await;
+    farm.worker_is(1, worker::State::Idle).await;
+    farm.behave("prepare", Behaviour::After(Duration::from_secs(5)));
+    farm.want_idle(2).await;
+    farm.settle().await;
+    let request = farm.ask(&[]).await;
+    farm.settle().await;
+    assert_eq!((farm.request(request).reserved, farm.worker(1).state), (None, worker::State::Idle));
+    farm.pass(Duration::from_secs(5)).await;
+    farm.request_is(request, State::InProgress).await;
+    assert_eq!(farm.request(request).running_job().unwrap().worker, id(1));
+    farm.check_settled();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reservation_that_cannot_be_opened_goes_back() {
+    let farm = Farm::new().await;
+    farm.at_host(1, "rackA").await;
+    farm.want_idle(1).await;
+    farm.worker_is(1, worker::State::Idle).await;
+    farm.behave("check", Behaviour::Stubborn(Duration::from_secs(5)));
+    farm.pass(Duration::from_secs(301)).await;
+    let request = farm.ask(&[]).await;
+    farm.settle().await;
+    assert_eq!(farm.request(request).reserved, Some(id(1)), "it waits for the look to end");
+    farm.limit(Scope::Host("rackA".to_owned()), Some(0)).await;
+    farm.idle(2, &[("more", "1")]).await;
+    farm.pass(Duration::from_secs(6)).await;
+    farm.request_is(request, State::InProgress).await;
+    assert_eq!(farm.request(request).running_job().unwrap().worker, id(2));
+    let left = farm.worker(1);
+    assert_eq!((left.state, left.recovery.relapses), (worker::State::Idle, 0));
     farm.check_settled();
 }
 

@@ -1,6 +1,7 @@
 //! Matching: who gets which board, and what a policy can and cannot do about it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use grove_control::fakes::Mood;
@@ -341,7 +342,9 @@ async fn what_was_declined_is_asked_again_when_a_worker_comes() {
     assert_eq!(farm.request(request).state, State::Waiting);
     farm.idle(2, &[("b", "1")]).await;
     farm.settle().await;
-    assert_eq!(farm.fakes.policies.asked().len(), 1, "this one is no candidate");
+    let (_, again) = farm.fakes.policies.asked().pop().unwrap();
+    assert_eq!(farm.fakes.policies.asked().len(), 2, "there is another worker, if not for it");
+    assert_eq!(again.candidate_sets, [[0]], "this one is no candidate");
     farm.idle_soon(3, &[("a", "1")]).await;
     farm.request_is(request, State::InProgress).await;
     assert_eq!(worker_of(&farm, request), Some(3));
@@ -449,4 +452,155 @@ async fn without_a_policy_nobody_waits_behind_one_whose_time_has_not_come() {
     farm.request_is(now, State::InProgress).await;
     assert_eq!(farm.request(later).state, State::Waiting);
     farm.check_settled();
+}
+
+/// Two boards an owner, counted from what the session is told, without any trick.
+fn two_each(farm: &Farm) {
+    let known = Mutex::new((HashMap::<RequestId, String>::new(), HashMap::<String, u32>::new()));
+    script(farm, move |ask| {
+        let (owners, held) = &mut *known.lock().unwrap();
+        for change in &ask.changes {
+            match change {
+                PolicyChange::RequestPut(request) => {
+                    owners.insert(request.id, request.spec.owner.name.clone());
+                }
+                PolicyChange::Started(one) => *held.entry(owners[&one.request].clone()).or_default() += 1,
+                PolicyChange::Finished(one) => *held.entry(owners[&one.request].clone()).or_default() -= 1,
+                _ => {}
+            }
+        }
+        let (mut plan, mut taken, mut planned) = (Plan::default(), Vec::new(), HashMap::<String, u32>::new());
+        for (request, set) in &ask.demands {
+            let owner = owners[request].clone();
+            let holds = held.get(&owner).copied().unwrap_or(0) + planned.get(&owner).copied().unwrap_or(0);
+            let free = ask.candidate_sets[*set as usize].iter().find(|worker| !taken.contains(*worker));
+            match free.filter(|_| holds < 2) {
+                Some(worker) => {
+                    taken.push(*worker);
+                    *planned.entry(owner).or_default() += 1;
+                    plan.assignments.push(assign(*request, *worker));
+                }
+                None => {
+                    let reason = format!("{owner} has two boards");
+                    plan.waits.push(Wait { request: *request, reason, until: None });
+                }
+            }
+        }
+        plan
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_declined_by_choice_is_asked_again_when_a_job_ends() {
+    let farm = Farm::new().await;
+    two_each(&farm);
+    for number in 1..=4 {
+        farm.idle(number, &[]).await;
+    }
+    let first = farm.ask(&[]).await;
+    let second = farm.ask(&[]).await;
+    let third = farm.ask(&[]).await;
+    farm.settle().await;
+    assert_eq!(farm.request(third).state, State::Waiting);
+    // The board of the one that ends is not needed: others are idle all the time.
+    farm.behave("prepare", grove_control::fakes::Behaviour::Hang);
+    let asked = farm.fakes.policies.asked().len();
+    farm.close(first).await;
+    farm.settle().await;
+    assert_eq!(farm.request(third).state, State::InProgress);
+    assert_eq!(farm.request(second).state, State::InProgress);
+    assert_eq!(farm.fakes.policies.asked().len(), asked + 1, "once for all that changed");
+    let fourth = farm.ask(&[]).await;
+    farm.pass(Duration::from_secs(100)).await;
+    assert_eq!(farm.request(fourth).state, State::Waiting);
+    assert_eq!(farm.fakes.policies.asked().len(), asked + 2, "nothing changed: nobody asks");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_session_hears_who_used_each_worker_last_and_in_which_order() {
+    let mut farm = Farm::new().await;
+    for number in 1..=3 {
+        farm.idle(number, &[]).await;
+    }
+    let mut used = Vec::new();
+    for number in [1, 2, 3, 2, 1] {
+        let request = farm.ask(&[&format!("UUID={}", id(number))]).await;
+        farm.request_is(request, State::InProgress).await;
+        used.push(request);
+        farm.pass(Duration::from_secs(1)).await;
+        if used.len() < 5 {
+            farm.close(request).await;
+        }
+        farm.settle().await;
+    }
+    farm.crash_and_restart().await;
+    farm.ask(&[]).await;
+    farm.settle().await;
+    let (_, last) = farm.fakes.policies.asked().pop().unwrap();
+    let told: Vec<_> = last
+        .changes
+        .iter()
+        .filter_map(|change| match change {
+            PolicyChange::WorkerPut(..) => None,
+            PolicyChange::RequestPut(request) => Some(format!("put {}", request.id)),
+            PolicyChange::Started(one) => Some(format!("started {} on {}", one.request, one.worker + 1)),
+            PolicyChange::Finished(one) => Some(format!("finished {} on {}", one.request, one.worker + 1)),
+            PolicyChange::RequestGone(request) => Some(format!("gone {request}")),
+            PolicyChange::WorkerGone(_) => Some("worker gone".to_owned()),
+        })
+        .collect();
+    let past = |number: usize, worker: u32| {
+        let id = used[number - 1];
+        [
+            format!("put {id}"),
+            format!("started {id} on {worker}"),
+            format!("finished {id} on {worker}"),
+            format!("gone {id}"),
+        ]
+    };
+    let now = [format!("put {}", used[4]), format!("started {} on 1", used[4])];
+    let expected: Vec<_> = past(3, 3).into_iter().chain(past(4, 2)).chain(now).collect();
+    assert_eq!(told[..expected.len()], expected[..]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn places_count_those_that_want_the_same_boards_and_why_names_them() {
+    let farm = Farm::new().await;
+    farm.idle(1, &[("board", "pi")]).await;
+    farm.idle(2, &[("board", "x86")]).await;
+    let running = [farm.ask(&["board=pi"]).await, farm.ask(&["board=x86"]).await];
+    for request in running {
+        farm.request_is(request, State::InProgress).await;
+    }
+    let mut bob = wish(&["board=pi"]);
+    bob.spec.owner.name = "bob".to_owned();
+    let pi = farm.create(bob).await.id;
+    let other = farm.ask(&["board=x86"]).await;
+    let any = farm.ask(&["board"]).await;
+    let tpu = farm.ask(&["board=tpu"]).await;
+    let last = farm.ask(&["board=pi"]).await;
+    let snapshot = farm.controller.farm();
+    let places = snapshot.places();
+    let place = |id| places.of(&farm.request(id));
+    assert_eq!([pi, other, any, tpu, last].map(place), [Some(1), Some(1), Some(3), Some(1), Some(3)]);
+    assert_eq!(place(running[0]), None);
+    let why = async |request: RequestId| {
+        let why = farm.controller.why(request).await.unwrap();
+        why.into_iter().map(|reason| (reason.code, reason.text)).collect::<Vec<_>>()
+    };
+    let of_last = why(last).await;
+    let ahead = format!("ahead of it in the queue: request {pi} (bob), {any} (ann)");
+    assert!(of_last.contains(&("ahead", ahead)), "{of_last:?}");
+    let ends = farm.request(running[0]).running_job().unwrap().timeout;
+    let job = format!(
+        "worker {} is free when the job of request {} (ann) ends, at the latest at {ends:.0}",
+        id(1),
+        running[0]
+    );
+    assert!(of_last.contains(&("job_ahead", job)), "{of_last:?}");
+    assert!(!why(tpu).await.iter().any(|(code, _)| matches!(*code, "ahead" | "job_ahead")));
+    farm.report_failure(1, "smoke").await;
+    let of_last = why(last).await;
+    let recheck = format!("worker {} failed (smoke), and is checked again in 30 s", id(1));
+    assert!(of_last.contains(&("recheck", recheck)), "{of_last:?}");
 }

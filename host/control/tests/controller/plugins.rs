@@ -253,12 +253,14 @@ async fn nothing_runs_on_a_disabled_driver() {
     assert_eq!(answer, Err(Refused::DriverDisabled("fake".to_owned())));
     assert_eq!(answer.unwrap_err().to_string(), what_to_do);
     farm.want_idle(1).await;
-    farm.worker_is(1, State::Failed).await;
-    let failed = farm.worker(1);
-    assert_eq!((failed.reason.as_deref(), failed.recovery.recheck_at), (Some(what_to_do), None));
+    farm.pass(Duration::from_secs(1000)).await;
+    assert_eq!(farm.worker(1).state, State::Prepare, "it is not the board's fault");
     assert!(farm.calls(1).is_empty());
+    let told = farm.events("farm.shortage");
+    assert!(told[0].note.as_ref().unwrap().starts_with(what_to_do), "{told:?}");
+    assert_eq!(told.len(), 1);
     farm.controller.enable_plugin("admin", "fake", None).await.unwrap();
-    prepare(&farm, 1).await;
+    farm.pass(Duration::from_millis(100)).await;
     assert_eq!(farm.worker(1).state, State::Idle);
     farm.check_settled();
 }

@@ -9,12 +9,13 @@
 //! `<=`, or let `Dispatcher::task_gone` (`dispatcher/tasks.rs`) return before the next task is queued. Each is found by
 //! one of the first seeds, in seconds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
+use grove_control::clock::Clock;
 use grove_control::fakes::{Behaviour, Inspection, Mood};
 use grove_control::ports::{Ask, Assignment, Plan, Wait};
 use grove_control::settings::{Caps, Introspections, Timeouts};
@@ -22,7 +23,7 @@ use grove_control::{Begin, Controller, Settings, Want};
 use grove_domain::event::Event;
 use grove_domain::group::OwnerGroups;
 use grove_domain::id::{IntrospectionId, RequestId, RuleId, TaskId, Uuid};
-use grove_domain::introspection::{self, Introspection, Way};
+use grove_domain::introspection::{self, Introspection};
 use grove_domain::limit::Scope;
 use grove_domain::mode::{Mode, RunningJobs};
 use grove_domain::moment::{Moment, SignedDuration, after};
@@ -30,12 +31,14 @@ use grove_domain::plugin::{self, Digest, Plugin, PluginVersion};
 use grove_domain::request::{Create, Request, State};
 use grove_domain::rule::{Action, Rule};
 use grove_domain::task::{Phase, Task};
-use grove_domain::worker::{Edit, FailureKind, Rules, Worker};
+use grove_domain::worker::{self, Edit, FailureKind, Rules, Worker};
 
 use crate::support::{Farm, digest, id, policy, registration, token, version, wish};
 
 const WORKERS: u128 = 6;
 const STEPS: usize = 260;
+/// What the farm is short of, at times.
+const SHORT: [&str; 3] = ["out of ports", "no entropy", "no free slot"];
 const CALLS: [&str; 8] =
     ["prepare", "check", "authorize", "revoke", "maintain", "cleanup", "inventory", "power"];
 
@@ -53,6 +56,12 @@ struct World {
     ended: HashMap<TaskId, Arc<Task>>,
     /// Introspections as last seen.
     runs: HashMap<IntrospectionId, Arc<Introspection>>,
+    /// When requests were last seen without a job, by the clock that never steps, and how often rows had been loaded then.
+    begun: HashMap<RequestId, (Duration, u64)>,
+    /// The same of the last look.
+    checked: (Duration, u64),
+    /// Requests whose end was looked at.
+    timed_out: HashSet<RequestId>,
 }
 
 /// Plays one life; the history it left.
@@ -108,6 +117,9 @@ fn play(seed: u64) -> Vec<Event> {
             plugins: HashMap::new(),
             ended: HashMap::new(),
             runs: HashMap::new(),
+            begun: HashMap::new(),
+            checked: (Duration::ZERO, 0),
+            timed_out: HashSet::new(),
         };
         for _ in 0..STEPS {
             world.step().await;
@@ -227,13 +239,17 @@ impl World {
             88..90 => self.plugin_changes(controller).await,
             90..92 => self.crash().await,
             92..94 => {
-                let by = self.rng.i64(-600..4000);
+                let day = 24 * 3600;
+                let far = [-40 * day, -7200, -60, 60, 7200, 40 * day];
+                let by = if self.rng.bool() { self.rng.i64(-600..4000) } else { far[self.rng.usize(0..6)] };
                 self.farm.fakes.clock.jump(SignedDuration::from_secs(by));
             }
             94..95 => {
                 let broken = self.rng.bool();
-                self.farm.fakes.tunnels.break_with(broken.then_some("out of ports"));
-                self.farm.fakes.keys.break_with((!broken && self.rng.bool()).then_some("no entropy"));
+                self.farm.fakes.tunnels.break_with(broken.then_some(SHORT[0]));
+                self.farm.fakes.keys.break_with((!broken && self.rng.bool()).then_some(SHORT[1]));
+                let most = self.rng.bool().then(|| self.rng.usize(0..4));
+                self.farm.fakes.tunnels.limit(most);
             }
             95..96 => {
                 let port = self.farm.fakes.tunnels.open_now().values().min().copied();
@@ -485,6 +501,7 @@ impl World {
             11 => Behaviour::Talkative,
             0..4 => Behaviour::Instant,
             4..6 => Behaviour::After(Duration::from_millis(self.rng.u64(0..3000))),
+            6 if kind == FailureKind::Shortage => Behaviour::Fail(kind, SHORT[2].to_owned()),
             6 => Behaviour::Fail(kind, "the driver says no".to_owned()),
             7 => Behaviour::Die("trap".to_owned()),
             8 => Behaviour::Hang,
@@ -677,6 +694,7 @@ impl World {
 
     fn check(&mut self) {
         self.check_tasks();
+        self.check_times();
         self.farm.check_rows();
         self.check_versions();
         self.check_runs();
@@ -688,6 +706,37 @@ impl World {
                 assert!(seen.state != State::InProgress || request.state != State::Waiting, "{request:?}");
             }
         }
+    }
+
+    /// What the farm is short of fails no board; and a job has its time, whatever the clock says.
+    fn check_times(&mut self) {
+        for worker in self.farm.fakes.store.workers() {
+            let failed = worker.reason.as_ref().filter(|_| worker.state == worker::State::Failed);
+            let short = failed.is_some_and(|reason| SHORT.iter().any(|short| reason.contains(short)));
+            assert!(!short, "{worker:?}");
+        }
+        let (running, loads) = (self.farm.fakes.clock.running(), self.farm.fakes.store.loads());
+        for request in self.farm.fakes.store.requests() {
+            match (&request.job, request.state) {
+                (None, _) => {
+                    self.begun.insert(request.id, (running, loads));
+                }
+                (Some(_), State::InProgress) => {
+                    self.begun.entry(request.id).or_insert(self.checked);
+                }
+                (Some(job), State::Done) if self.timed_out.insert(request.id) => {
+                    // Across a restart the wall clock counts.
+                    let (begun, loaded) = self.begun.get(&request.id).copied().unwrap_or(self.checked);
+                    let by_time = request.reason.as_deref() == Some("the job's time is up");
+                    if by_time && job.prolongs == 0 && loaded == loads {
+                        let length = Duration::try_from(job.timeout.duration_since(job.opened)).unwrap();
+                        assert!(running - begun >= length, "{:?}: {request:?}", running - begun);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.checked = (running, loads);
     }
 
     /// A run that has ended stays as it is unless it is reapplied. (The store itself refuses two at once, an end without its
@@ -730,6 +779,7 @@ impl World {
         }
         fakes.store.take(Duration::ZERO);
         fakes.tunnels.break_with(None);
+        fakes.tunnels.limit(None);
         fakes.keys.break_with(None);
         fakes.policies.mood(Mood::Willing);
         fakes.policies.script(None);
@@ -749,25 +799,23 @@ impl World {
         tokio::time::sleep(Duration::from_secs(2)).await;
         let controller = self.farm.controller.clone();
         controller.set_mode("admin", Mode::Normal, RunningJobs::Drain, None).await.unwrap();
+        if controller.farm().plugin("fake").is_some_and(|plugin| !plugin.enabled) {
+            // Else its boards wait for it.
+            controller.enable_plugin("admin", "fake", None).await.unwrap();
+        }
         for limit in controller.limits() {
             controller.set_limit("admin", limit.scope.clone(), Some(6), None).await.unwrap();
         }
         tokio::time::sleep(Duration::from_secs(100)).await;
         self.farm.settle().await;
         assert_eq!(self.farm.controller.trouble(), None);
-        let (now, tried) = (self.farm.now(), self.farm.fakes.store.plugins());
-        assert!(tried.iter().all(|plugin| plugin.probation_ends().is_none_or(|at| at > now)), "{tried:?}");
+        let tried = self.farm.fakes.store.plugins();
+        assert!(tried.iter().all(|plugin| plugin.probation_ends().is_none()), "{tried:?}");
         let waiting: Vec<_> = self.farm.fakes.store.live_tasks();
         let waiting: Vec<_> = waiting.iter().filter(|task| task.status.phase == Phase::Waiting).collect();
         assert!(waiting.is_empty(), "nothing holds them back: {waiting:?}");
         let runs = self.farm.fakes.store.introspections();
-        // A clock that stepped back makes boards be waited for longer.
-        let rules = &self.farm.settings.introspection.rules;
-        let waits = |run: &Introspection| {
-            let waits = (run.way, run.state) == (Way::Push, introspection::State::Waiting);
-            waits && run.due(rules).is_some_and(|at| at > now)
-        };
-        let left: Vec<_> = runs.iter().filter(|run| !run.state.is_terminal() && !waits(run)).collect();
+        let left: Vec<_> = runs.iter().filter(|run| !run.state.is_terminal()).collect();
         assert!(left.is_empty(), "nobody moves them: {left:?}");
         self.check();
         self.farm.check_settled();

@@ -109,6 +109,8 @@ pub(super) struct Classes {
     due: BTreeSet<(Rank, ClassId)>,
     /// Classes without an anchor: every worker must be tried.
     unanchored: BTreeSet<ClassId>,
+    /// Classes with requests that were parked although there was a worker for them.
+    choosy: BTreeSet<ClassId>,
     /// Classes with parked requests to which not every candidate was shown.
     cut: BTreeSet<ClassId>,
     /// Whether a worker stopped being a candidate since the last round.
@@ -166,6 +168,7 @@ impl Classes {
     /// Removes a class without requests; its filter is no longer used.
     pub(super) fn retire(&mut self, class: ClassId, offers: &mut Offers) -> Option<Filter> {
         self.undue(class);
+        self.choosy.remove(&class);
         self.cut.remove(&class);
         let retired = self.classes.remove(class)?;
         self.numbers.remove(&retired.key);
@@ -233,18 +236,30 @@ impl Classes {
         }
         more.extend(less);
         entry.ready = more;
+        self.choosy.remove(&class);
         self.cut.remove(&class);
         self.file(class);
     }
 
-    /// Parks a demand until there is news for its class, unless there was some since the round that demanded.
-    pub(super) fn park(&mut self, request: RequestId) {
+    /// Every request that was declined by choice is to be looked at again.
+    pub(super) fn stir(&mut self, now: u64) {
+        for class in std::mem::take(&mut self.choosy) {
+            self.news(class, now);
+        }
+    }
+
+    /// Parks a demand until there is news for its class, unless there was some since the round that demanded. `by_choice`:
+    /// there is a worker for it.
+    pub(super) fn park(&mut self, request: RequestId, by_choice: bool) {
         let Some(slot) = self.slots.get(&request) else { return };
         let Some(class) = self.classes.get_mut(slot.class) else { return };
         if slot.demanded_at == 0 || class.news_at > slot.demanded_at || !class.ready.remove(&slot.rank) {
             return;
         }
         class.parked.insert(slot.rank);
+        if by_choice {
+            self.choosy.insert(slot.class);
+        }
         if class.shown.is_some() {
             self.cut.insert(slot.class);
         }
@@ -257,14 +272,14 @@ impl Classes {
         self.candidate_left = true;
     }
 
-    /// Before a round: classes whose shown candidates are no longer all idle are due again.
-    pub(super) fn recheck_cut(&mut self, idle: &RoaringBitmap, now: u64) {
+    /// Before a round: classes whose shown candidates are no longer all free are due again.
+    pub(super) fn recheck_cut(&mut self, free: &RoaringBitmap, now: u64) {
         if !std::mem::take(&mut self.candidate_left) {
             return;
         }
         let changed = |class: &ClassId| {
             let shown = self.classes.get(*class).and_then(|class| class.shown.as_deref());
-            shown.is_some_and(|shown| shown.iter().any(|worker| !idle.contains(*worker)))
+            shown.is_some_and(|shown| shown.iter().any(|worker| !free.contains(*worker)))
         };
         for class in self.cut.iter().copied().filter(changed).collect::<Vec<_>>() {
             self.news(class, now);

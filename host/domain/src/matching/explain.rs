@@ -6,6 +6,8 @@ use roaring::RoaringBitmap;
 
 use super::Matcher;
 use crate::group::OwnerGroups;
+use crate::id::WorkerId;
+use crate::limit::Scope;
 use crate::wants::{Clause, Wants};
 use crate::worker::State;
 
@@ -16,6 +18,8 @@ pub struct Explanation {
     pub matching: usize,
     /// The same by state; states without any are left out.
     pub by_state: BTreeMap<State, usize>,
+    /// Those of them that are idle, and on which no task can start: by what is shut.
+    pub held: BTreeMap<Scope, usize>,
     /// Workers that satisfy the wants but are for other groups.
     pub blocked_by_groups: usize,
     /// When nothing matches: the one term without which most workers would.
@@ -48,6 +52,12 @@ impl Matcher {
             if owner_groups.may_use(&worker.groups) {
                 explanation.matching += 1;
                 *explanation.by_state.entry(worker.state).or_default() += 1;
+                let farm = self.farm_is_shut.then_some(&Scope::Farm);
+                if worker.state == State::Idle
+                    && let Some(shut) = farm.or_else(|| self.workers.shut_by(dense))
+                {
+                    *explanation.held.entry(shut.clone()).or_default() += 1;
+                }
             } else {
                 explanation.blocked_by_groups += 1;
             }
@@ -60,6 +70,17 @@ impl Matcher {
             explanation.best_unmet = best_unmet(reached, &met, &texts);
         }
         explanation
+    }
+
+    /// Workers that satisfy the wants and that the owner may use, in whatever state; the same terms as in
+    /// [`Self::explain`] are not looked at.
+    pub fn matching(&self, owner_groups: &OwnerGroups, wants: &Wants) -> Vec<WorkerId> {
+        let all: RoaringBitmap = self.workers.iter().map(|(dense, _)| dense).collect();
+        let clauses = wants.clauses();
+        let clauses = clauses.iter().filter(|clause| !self.own_keys.contains(&*clause.condition.key));
+        let met = clauses.fold(all.clone(), |left, clause| left & self.met(clause, &all));
+        let workers = met.iter().filter_map(|dense| self.workers.get(dense));
+        workers.filter(|worker| owner_groups.may_use(&worker.groups)).map(|worker| worker.id).collect()
     }
 
     fn met(&self, clause: &Clause, all: &RoaringBitmap) -> RoaringBitmap {

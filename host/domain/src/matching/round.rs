@@ -19,7 +19,7 @@ const MAX_TOTAL_CANDIDATES: usize = 4_000_000;
 /// What is to be decided on. What did not fit is left for the next round.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Round {
-    /// Idle workers by dense number, least capable first, ties by uuid. No set is empty.
+    /// Idle workers, on which a task can start, by dense number, least capable first, ties by uuid. No set is empty.
     pub candidate_sets: Vec<Vec<u32>>,
     /// In queue order: priority, place, id.
     pub demands: Vec<Demand>,
@@ -40,10 +40,14 @@ impl Matcher {
     /// A class has no more demands than candidates in one round. Demands come back in the next round until they are
     /// removed or declined, or have no candidates any more.
     pub fn round(&mut self, limits: RoundLimits) -> Round {
+        if self.farm_is_shut {
+            return Round::default();
+        }
+        self.rounds += 1;
         let bound = |limit: usize| if limit == 0 { usize::MAX } else { limit };
         let (max_demands, max_candidates) = (bound(limits.max_demands), bound(limits.max_candidates));
         self.epoch += 1;
-        self.classes.recheck_cut(self.workers.idle(), self.epoch);
+        self.classes.recheck_cut(self.workers.free(), self.epoch);
         // What happens from here on is later than those news.
         self.epoch += 1;
         self.workers.refresh_order();
@@ -84,13 +88,13 @@ impl Matcher {
         round
     }
 
-    /// Idle workers that pass `filter`, by dense number.
+    /// Free workers that pass `filter`, by dense number.
     fn candidates(&self, filter: &Filter) -> Vec<u32> {
-        let idle = self.workers.idle();
+        let free = self.workers.free();
         let sets = filter.positive.iter().map(|number| self.offers.workers(*number));
         let sets = sets.chain([self.owners.reached(filter.owners)]).collect::<Option<Vec<_>>>();
         let Some(mut sets) = sets else { return Vec::new() };
-        sets.push(idle);
+        sets.push(free);
         sets.sort_by_key(|set| set.len());
         let excluded = || filter.negative.iter().filter_map(|number| self.offers.workers(*number));
         let Some((smallest, others)) = sets.split_first() else { return Vec::new() };

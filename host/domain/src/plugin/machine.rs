@@ -421,13 +421,9 @@ impl Next<'_> {
     }
 
     fn probation_due(&mut self) -> Result<(), Refusal> {
-        match self.plugin.probation_ends() {
-            Some(until) if until <= self.context.now => {
-                self.plugin.probation = None;
-                Ok(())
-            }
-            _ => Err(Refusal::Stale),
-        }
+        self.plugin.probation_ends().ok_or(Refusal::Stale)?;
+        self.plugin.probation = None;
+        Ok(())
     }
 
     fn version(&self, digest: Digest) -> Option<&Arc<PluginVersion>> {

@@ -11,6 +11,8 @@ use crate::moment::{Moment, Timestamp, one_month_after};
 pub struct Context<'a> {
     /// Now.
     pub now: Timestamp,
+    /// Who does it.
+    pub actor: &'a str,
     /// A place at the tail of every queue.
     pub tail: u64,
     /// The admin's bounds.
@@ -80,7 +82,8 @@ pub enum Event {
         /// New end.
         timeout: Timestamp,
     },
-    /// The end of the job may have come.
+    /// The job ran as long as it may. Not to be told from its `timeout`, which a wall clock that steps makes come early or
+    /// late.
     TimeoutDue,
     /// The worker failed under the job.
     Fail {
@@ -161,6 +164,7 @@ pub fn create(id: RequestId, wish: Create, context: Context<'_>) -> Result<Reque
         reserved: None,
         job: None,
         reason: None,
+        ended_by: None,
         revision: 1,
     })
 }
@@ -180,11 +184,11 @@ pub fn step(request: &Request, event: Event, context: Context<'_>) -> Result<Tra
                 State::InProgress => State::Done,
                 _ => return Err(Refusal::WrongState),
             };
-            effects.extend(end(&mut next, state, reason, now));
+            effects.extend(end(&mut next, state, reason, context));
         }
         Event::DeadlineDue => match (request.state, request.reserved) {
             (State::Waiting, None) if request.deadline.at <= now => {
-                effects.extend(end(&mut next, State::Timeout, None, now));
+                effects.extend(end(&mut next, State::Timeout, None, context));
             }
             (State::Waiting, _) => return Err(Refusal::NotDue),
             _ => return Err(Refusal::WrongState),
@@ -205,8 +209,7 @@ pub fn step(request: &Request, event: Event, context: Context<'_>) -> Result<Tra
         },
         Event::Open { timeout, access } => match (request.state, request.reserved) {
             (State::Waiting, Some(worker)) => {
-                let job = Job { worker, opened: now, timeout, prolongs: 0, access, ended: None };
-                next.job = Some(Arc::new(job));
+                next.job = Some(Arc::new(Job::new(worker, now, timeout, access)));
                 next.reserved = None;
                 next.state = State::InProgress;
                 next.since = now;
@@ -226,21 +229,18 @@ pub fn step(request: &Request, event: Event, context: Context<'_>) -> Result<Tra
             next.job = Some(Arc::new(Job { timeout, prolongs: job.prolongs + 1, ..Job::clone(job) }));
         }
         Event::TimeoutDue => {
-            let job = request.running_job().ok_or(Refusal::NoJob)?;
-            if job.timeout > now {
-                return Err(Refusal::NotDue);
-            }
+            request.running_job().ok_or(Refusal::NoJob)?;
             let reason = Some("the job's time is up".to_owned());
-            effects.extend(end(&mut next, State::Done, reason, now));
+            effects.extend(end(&mut next, State::Done, reason, context));
         }
         Event::Fail { reason } => {
             request.running_job().ok_or(Refusal::NoJob)?;
             // The worker is not released: its failure is what ended the job.
-            end(&mut next, State::Failed, Some(reason), now);
+            end(&mut next, State::Failed, Some(reason), context);
         }
         Event::Invalidate { reason } => match (request.state, request.reserved) {
             (State::Waiting, None) => {
-                end(&mut next, State::Invalid, Some(reason), now);
+                end(&mut next, State::Invalid, Some(reason), context);
             }
             _ => return Err(Refusal::WrongState),
         },
@@ -272,7 +272,9 @@ fn update(
         return Err(Refusal::DeadlinePast);
     }
     let (from, until) = (valid_after.unwrap_or(request.valid_after), deadline.unwrap_or(request.deadline));
-    if from.at > until.at {
+    // The wall clock may have stepped back behind a beginning that nobody asked for.
+    let begins = valid_after.is_some() || request.begins().is_some();
+    if begins && from.at > until.at {
         return Err(Refusal::EmptyRange);
     }
     if let Some(new) = new_priority {
@@ -285,7 +287,8 @@ fn update(
 }
 
 /// Ends the request, and its job with it; the worker that is free then is the effect.
-fn end(request: &mut Request, state: State, reason: Option<String>, now: Timestamp) -> Option<Effect> {
+fn end(request: &mut Request, state: State, reason: Option<String>, context: Context<'_>) -> Option<Effect> {
+    let now = context.now;
     let worker = request.reserved.take().or_else(|| request.running_job().map(|job| job.worker));
     if let Some(job) = request.running_job() {
         // The private key opens nothing any more: it is forgotten with the job.
@@ -295,5 +298,6 @@ fn end(request: &mut Request, state: State, reason: Option<String>, now: Timesta
     request.state = state;
     request.since = now;
     request.reason = reason;
+    request.ended_by = Some(context.actor.to_owned());
     worker.map(Effect::ReleaseWorker)
 }

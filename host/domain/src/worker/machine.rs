@@ -76,6 +76,13 @@ pub enum Outcome {
     },
     /// It did not.
     Failed(Failure),
+    /// It could not, because the farm is short of something: that says nothing about the board.
+    Short {
+        /// Of what.
+        reason: String,
+        /// Whether the board is as it was before: nobody was let in.
+        untouched: bool,
+    },
 }
 
 /// Why a task failed.
@@ -96,6 +103,8 @@ pub enum FailureKind {
     Config,
     /// What is around the board: will probably mend.
     Environment,
+    /// The farm: it is short of something that the task needs. No board fails because of it.
+    Shortage,
     /// The driver cannot do that.
     Unsupported,
     /// The plugin: trapped, ran out of a limit, or its deadline passed.
@@ -104,12 +113,12 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::Device, Self::Config, Self::Environment, Self::Unsupported, Self::Plugin];
+    pub const ALL: [Self; 6] =
+        [Self::Device, Self::Config, Self::Environment, Self::Shortage, Self::Unsupported, Self::Plugin];
 
     /// Whether a later check may find the worker well without anybody's doing.
     pub fn may_mend(self) -> bool {
-        matches!(self, Self::Device | Self::Environment | Self::Plugin)
+        matches!(self, Self::Device | Self::Environment | Self::Shortage | Self::Plugin)
     }
 }
 
@@ -312,6 +321,7 @@ impl Next<'_> {
         let (access, health) = match outcome {
             Outcome::Done { access, health } => (access, health),
             Outcome::Failed(failure) => return self.task_failed(kind, failure),
+            Outcome::Short { reason, untouched } => return self.task_short(kind, reason, untouched),
         };
         // Preparation went through every part of the board that a check looks at; a check that has nothing to say is good.
         let looked = matches!(kind, TaskKind::Prepare | TaskKind::Check | TaskKind::Recheck);
@@ -355,6 +365,28 @@ impl Next<'_> {
             }
             TaskKind::Introspect | TaskKind::PowerOff => {}
             TaskKind::Prepare | TaskKind::Maintain | TaskKind::Open | TaskKind::Check => self.fail(failure),
+        }
+    }
+
+    /// Nothing becomes of the task, and nothing is held against the board.
+    fn task_short(&mut self, kind: TaskKind, reason: String, untouched: bool) {
+        match kind {
+            TaskKind::Open => {
+                if let Some(occupation) = self.worker.occupation.take() {
+                    self.effects.push(Effect::RequeueRequest(occupation.request, reason));
+                }
+                if untouched {
+                    self.enter(State::Idle);
+                    self.effects.push(Effect::BecameIdle);
+                } else {
+                    self.start(State::Prepare, TaskKind::Prepare);
+                }
+            }
+            // It is begun again when there is enough.
+            TaskKind::Prepare | TaskKind::Maintain | TaskKind::Introspect | TaskKind::PowerOff => {
+                self.start_task(kind);
+            }
+            TaskKind::Check | TaskKind::Recheck => {}
         }
     }
 

@@ -59,6 +59,9 @@ pub(crate) fn spec(groups: OwnerGroups, wants: Wants) -> Spec {
         length: None,
         keys: Vec::new(),
         heartbeat: None,
+        away: None,
+        idle: None,
+        extend: false,
         hints: BTreeMap::new(),
         idempotency: None,
     }
@@ -67,7 +70,7 @@ pub(crate) fn spec(groups: OwnerGroups, wants: Wants) -> Spec {
 /// A waiting request at the place of its number.
 pub(crate) fn request(number: u64, priority: u8, groups: OwnerGroups, wants: Wants) -> Request {
     let wish = Create { spec: spec(groups, wants), priority, valid_after: None, deadline: None };
-    let context = request::Context { now: at(0), tail: number, bounds: &Bounds::default() };
+    let context = request::Context { now: at(0), actor: "ann", tail: number, bounds: &Bounds::default() };
     request::create(RequestId(number), wish, context).unwrap()
 }
 

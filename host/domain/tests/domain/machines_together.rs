@@ -83,7 +83,8 @@ impl Farm {
     }
 
     fn request(&mut self, id: RequestId, event: request::Event) -> bool {
-        let context = request::Context { now: at(self.clock), tail: 1000, bounds: &Bounds::default() };
+        let context =
+            request::Context { now: at(self.clock), actor: "ann", tail: 1000, bounds: &Bounds::default() };
         let Ok(next) = request::step(&self.requests[&id], event, context) else { return false };
         self.requests.insert(id, next.request);
         for request::Effect::ReleaseWorker(worker) in next.effects {

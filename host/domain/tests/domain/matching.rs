@@ -243,7 +243,13 @@ fn explanations_count_what_stands_in_the_way() {
     let running = BTreeMap::from([(State::Running, 1)]);
     assert_eq!(
         explain(&[], &["board=x"]),
-        Explanation { matching: 1, by_state: running, blocked_by_groups: 1, best_unmet: None }
+        Explanation {
+            matching: 1,
+            by_state: running,
+            held: BTreeMap::new(),
+            blocked_by_groups: 1,
+            best_unmet: None
+        }
     );
     assert_eq!(explain(&["lab"], &["board=x"]).matching, 2);
     assert_eq!(

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use grove_domain::capability::Map;
 use grove_domain::group::OwnerGroups;
 use grove_domain::id::{RequestId, WorkerId};
+use grove_domain::limit::Scope;
 use grove_domain::matching::{Matcher, Round, RoundLimits, builtin};
 use grove_domain::request::{Priority, Request};
 use grove_domain::wants::{Term, Wants};
@@ -24,6 +25,12 @@ struct Model {
     /// Those that may be asked again: they, or others of their class, were declined when perhaps not every candidate was
     /// shown.
     declined_unseen: BTreeSet<RequestId>,
+    /// Where no task can start.
+    shut: BTreeSet<Scope>,
+    /// Idle workers that there was news of while no task could start on them.
+    missed: BTreeSet<WorkerId>,
+    /// What was shut in the round that a declined request was shown in.
+    shut_for: BTreeMap<RequestId, BTreeSet<Scope>>,
 }
 
 impl Model {
@@ -55,8 +62,8 @@ impl Model {
     }
 
     fn candidates(&self, request: &Request) -> Vec<WorkerId> {
-        let idle = self.workers.values().filter(|worker| worker.state == State::Idle);
-        let mut fitting: Vec<_> = idle.filter(|worker| self.fits(request, worker)).collect();
+        let free = self.workers.values().filter(|worker| self.is_free(worker));
+        let mut fitting: Vec<_> = free.filter(|worker| self.fits(request, worker)).collect();
         let weight = |worker: &Worker| worker.capabilities.effective().len() + worker.groups().len();
         fitting.sort_by_key(|worker| (weight(worker), worker.id));
         fitting.iter().map(|worker| worker.id).collect()
@@ -75,9 +82,13 @@ impl Model {
         given
     }
 
-    /// A worker is idle now, or something of an idle worker changed.
+    fn is_free(&self, worker: &Worker) -> bool {
+        worker.state == State::Idle && scopes(worker).all(|scope| !self.shut.contains(&scope))
+    }
+
+    /// A worker may be given away now, or something of one that may changed.
     fn news(&mut self, worker: &Worker) {
-        if worker.state == State::Idle {
+        if self.is_free(worker) {
             let concerned = self.requests.values().filter(|request| self.fits(request, worker));
             let concerned: Vec<_> = concerned.map(|request| request.id).collect();
             concerned.iter().for_each(|request| {
@@ -99,13 +110,21 @@ struct Pair {
 impl Pair {
     fn put_worker(&mut self, worker: Worker) {
         self.matcher.put_worker(&worker);
+        let former = self.model.workers.get(&worker.id).cloned();
+        let former = former.as_ref();
+        let (was_free, is_free) =
+            (former.is_some_and(|former| self.model.is_free(former)), self.model.is_free(&worker));
         let same = |former: &Worker| {
             former.state == worker.state
                 && former.capabilities.effective() == worker.capabilities.effective()
                 && former.groups() == worker.groups()
         };
-        if !self.model.workers.get(&worker.id).is_some_and(same) {
+        if !former.is_some_and(same) || is_free && !was_free {
             self.model.news(&worker);
+        }
+        let moved = former.is_none_or(|former| former.host != worker.host);
+        if worker.state == State::Idle && !is_free && (moved || !former.is_some_and(same)) {
+            self.model.missed.insert(worker.id);
         }
         self.model.workers.insert(worker.id, worker);
         self.check_numbers();
@@ -114,6 +133,7 @@ impl Pair {
     fn remove_worker(&mut self, worker: WorkerId) {
         self.matcher.remove_worker(worker);
         self.model.workers.remove(&worker);
+        self.model.missed.remove(&worker);
         self.numbers.remove(&worker);
         self.check_numbers();
     }
@@ -215,17 +235,18 @@ impl Pair {
         while self.matcher.has_work() {
             let round = self.round(limits);
             let before = (self.model.workers.clone(), self.model.requests.clone());
+            let shut = self.model.shut.clone();
             let mut news = BTreeSet::new();
             if let Some(change) = changes.next() {
                 self.change(change);
-                news = self.heard(&before.0, &before.1);
+                news = self.heard(&before.0, &before.1, &shut);
             }
             for demand in &round.demands {
                 let Some(request) = self.model.requests.get(&demand.request) else { continue };
                 let still = |dense: &&u32| {
                     let worker = self.matcher.worker_of(**dense).and_then(|id| self.model.workers.get(&id));
                     worker
-                        .is_some_and(|worker| worker.state == State::Idle && self.model.fits(request, worker))
+                        .is_some_and(|worker| self.model.is_free(worker) && self.model.fits(request, worker))
                 };
                 let candidate = round.candidate_sets[demand.set as usize].iter().find(still).copied();
                 match candidate.filter(|_| whims.next().unwrap_or_default()) {
@@ -234,6 +255,7 @@ impl Pair {
                         self.matcher.declined(demand.request);
                         if !news.contains(&demand.request) {
                             self.model.declined.insert(demand.request);
+                            self.model.shut_for.insert(demand.request, shut.clone());
                         }
                         if limits.max_candidates > 0 {
                             // When others are shown, they are shown to every request of the class.
@@ -260,9 +282,12 @@ impl Pair {
         &self,
         workers: &BTreeMap<WorkerId, Worker>,
         requests: &BTreeMap<RequestId, Request>,
+        shut: &BTreeSet<Scope>,
     ) -> BTreeSet<RequestId> {
-        let changed =
-            |worker: &&Worker| workers.get(&worker.id) != Some(*worker) && worker.state == State::Idle;
+        let changed = |worker: &&Worker| {
+            let freed = scopes(worker).any(|scope| shut.contains(&scope));
+            (freed || workers.get(&worker.id) != Some(*worker)) && self.model.is_free(worker)
+        };
         let changed: Vec<_> = self.model.workers.values().filter(changed).collect();
         let concerned = |request: &&Request| {
             requests.get(&request.id) != Some(*request)
@@ -271,13 +296,44 @@ impl Pair {
         self.model.requests.values().filter(concerned).map(|request| request.id).collect()
     }
 
+    fn open(&mut self, scope: &Scope) {
+        self.matcher.open(scope);
+        if !self.model.shut.remove(scope) {
+            return;
+        }
+        let opened = |worker: &&Worker| self.model.is_free(worker) && scopes(worker).any(|own| own == *scope);
+        let opened: Vec<Worker> = self.model.workers.values().filter(opened).cloned().collect();
+        for worker in opened {
+            if self.model.missed.remove(&worker.id) && *scope != Scope::Farm {
+                self.model.news(&worker);
+            }
+            let fitting: Vec<_> =
+                self.model.requests.values().filter(|request| self.model.fits(request, &worker)).collect();
+            let fitting: Vec<_> = fitting.into_iter().map(|request| request.id).collect();
+            for request in fitting {
+                let unseen = |shut: &BTreeSet<Scope>| scopes(&worker).any(|scope| shut.contains(&scope));
+                if self.model.shut_for.get(&request).is_some_and(unseen) {
+                    self.model.declined.remove(&request);
+                } else {
+                    self.model.declined_unseen.extend(self.model.alike(request));
+                }
+            }
+        }
+    }
+
     fn change(&mut self, change: &Change) {
         match change {
-            Change::Worker { number, state, capabilities, groups } => {
+            Change::Shut(scope) => {
+                self.matcher.shut(scope);
+                self.model.shut.insert(scope.clone());
+            }
+            Change::Open(scope) => self.open(scope),
+            Change::Worker { number, state, capabilities, groups, host } => {
                 let groups: Vec<_> = groups.iter().map(String::as_str).collect();
                 let mut worker =
                     with_capabilities(&idle(u128::from(*number), &[], &groups), capabilities.clone());
                 worker.state = *state;
+                worker.host = host.map(str::to_owned);
                 self.put_worker(worker);
             }
             Change::State { number, state } => {
@@ -313,7 +369,9 @@ impl Pair {
 
 #[derive(Clone, Debug)]
 enum Change {
-    Worker { number: u8, state: State, capabilities: Map, groups: Vec<String> },
+    Worker { number: u8, state: State, capabilities: Map, groups: Vec<String>, host: Option<&'static str> },
+    Shut(Scope),
+    Open(Scope),
     State { number: u8, state: State },
     RemoveWorker { number: u8 },
     Request { number: u8, priority: u8, groups: OwnerGroups, wants: Wants },
@@ -375,8 +433,11 @@ fn wants() -> impl Strategy<Value = Wants> {
 fn change() -> impl Strategy<Value = Change> {
     let owner = prop_oneof![1 => Just(OwnerGroups::All), 2 => groups().prop_map(OwnerGroups::Some)];
     prop_oneof![
-        4 => (0u8..8, state(), offers(), groups())
-            .prop_map(|(number, state, capabilities, groups)| Change::Worker { number, state, capabilities, groups }),
+        4 => (0u8..8, state(), offers(), groups(), host()).prop_map(
+            |(number, state, capabilities, groups, host)| Change::Worker { number, state, capabilities, groups, host }
+        ),
+        2 => scope().prop_map(Change::Shut),
+        3 => scope().prop_map(Change::Open),
         4 => (0u8..8, state()).prop_map(|(number, state)| Change::State { number, state }),
         1 => (0u8..8).prop_map(|number| Change::RemoveWorker { number }),
         6 => (1u8..20, 1u8..4, owner, wants())
@@ -385,6 +446,22 @@ fn change() -> impl Strategy<Value = Change> {
             .prop_map(|(number, priority, moved)| Change::Reput { number, priority, moved }),
         1 => (1u8..20).prop_map(|number| Change::RemoveRequest { number }),
     ]
+}
+
+fn host() -> impl Strategy<Value = Option<&'static str>> {
+    prop::sample::select(vec![None, Some("rack"), Some("shelf")])
+}
+
+fn scope() -> impl Strategy<Value = Scope> {
+    let host = |name: &str| Scope::Host(name.to_owned());
+    let driver = |name: &str| Scope::Driver(name.to_owned());
+    prop::sample::select(vec![Scope::Farm, host("rack"), host("rack"), host("shelf"), driver("ssh")])
+}
+
+/// Where a task on this worker counts.
+fn scopes(worker: &Worker) -> impl Iterator<Item = Scope> {
+    let driver = Scope::Driver(worker.registration.driver.clone());
+    [Scope::Farm, driver].into_iter().chain(worker.host.clone().map(Scope::Host))
 }
 
 fn limits() -> impl Strategy<Value = RoundLimits> {
@@ -434,6 +511,9 @@ proptest! {
             let fitting = pair.model.workers.values().filter(|worker| pair.model.fits(request, worker));
             prop_assert_eq!(explained.matching, fitting.count());
             prop_assert_eq!(explained.by_state.values().sum::<usize>(), explained.matching);
+            let idle = explained.by_state.get(&State::Idle).copied().unwrap_or_default();
+            let free = pair.model.candidates(request).len();
+            prop_assert_eq!(explained.held.values().sum::<usize>(), idle - free);
         }
     }
 }

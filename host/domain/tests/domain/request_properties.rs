@@ -32,6 +32,7 @@ fn check(request: &Request) {
     if let Some(job) = &request.job {
         assert_eq!(job.ended.is_some(), request.state.is_terminal(), "a job ends with its request");
     }
+    assert_eq!(request.ended_by.is_some(), request.state.is_terminal(), "an end has somebody who ended it");
     assert!(request.valid_after.at <= request.deadline.at);
     assert!(request.state != State::Invalid || request.reason.is_some());
     assert!(request.state != State::Failed || request.reason.is_some());
@@ -90,7 +91,7 @@ proptest! {
             let now = turn as i64 + 11;
             let tail = 100 + turn as u64;
             let keeps_place = !matches!(event, Event::Update { priority: Some(_), .. });
-            let Ok(next) = step(&request, event, Context { now: at(now), tail, bounds: &bounds }) else { continue };
+            let Ok(next) = step(&request, event, Context { now: at(now), actor: "ann", tail, bounds: &bounds }) else { continue };
             check(&next.request);
             check_step(&request, &next, now);
             if keeps_place {

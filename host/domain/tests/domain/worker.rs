@@ -366,8 +366,38 @@ fn rechecks_back_off_and_relapses_end_in_quarantine() {
 fn a_failure_that_will_not_mend_is_not_rechecked() {
     for kind in FailureKind::ALL {
         let worker = stepped(&At::Prepare.worker(), failed(kind)).unwrap().worker;
-        let mends = matches!(kind, FailureKind::Device | FailureKind::Environment | FailureKind::Plugin);
+        let mends = !matches!(kind, FailureKind::Config | FailureKind::Unsupported);
         assert_eq!(worker.recovery.recheck_at.is_some(), mends, "{kind:?}");
+    }
+}
+
+#[test]
+fn what_the_farm_is_short_of_is_held_against_no_board() {
+    let short = |untouched| Outcome::Short { reason: "no free port".to_owned(), untouched };
+    let requeued = |request| Effect::RequeueRequest(request, "no free port".to_owned());
+    for (untouched, state, task) in
+        [(true, State::Idle, None), (false, State::Prepare, Some(TaskKind::Prepare))]
+    {
+        let opening = At::Reserved.worker();
+        let request = opening.occupation.unwrap().request;
+        let Transition { worker, effects } = stepped(&opening, ended(short(untouched))).unwrap();
+        assert_eq!((worker.state, worker.task.map(|(_, kind)| kind)), (state, task));
+        assert_eq!((worker.occupation, worker.recovery), (None, opening.recovery));
+        let follows = task.map_or(Effect::BecameIdle, Effect::StartTask);
+        assert_eq!(effects, [requeued(request), follows]);
+    }
+    for at in [At::Prepare, At::Busy] {
+        let before = at.worker();
+        let (_, kind) = before.task.unwrap();
+        let Transition { worker, effects } = stepped(&before, ended(short(true))).unwrap();
+        assert_eq!((worker.state, worker.generation), (before.state, before.generation));
+        assert_eq!(effects, [Effect::StartTask(kind)], "it is queued again");
+    }
+    for at in [At::IdleChecked, At::FailedRechecked] {
+        let before = at.worker();
+        let Transition { worker, effects } = stepped(&before, ended(short(true))).unwrap();
+        assert_eq!((worker.state, worker.task, worker.recovery), (before.state, None, before.recovery));
+        assert_eq!(effects, []);
     }
 }
 

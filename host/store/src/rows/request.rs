@@ -33,6 +33,11 @@ const WRITTEN: &[&str] = &[
     "job_prolongs",
     "job_access",
     "job_ended",
+    "job_away",
+    "job_unreachable",
+    "job_kept",
+    "job_warned",
+    "ended_by",
     "revision",
 ];
 const FIXED: &[&str] = &["id", "created", "spec"];
@@ -53,8 +58,9 @@ pub(crate) fn put_request(row: &mut Binder<'_, '_>, request: &Request) -> rusqli
     row.put(&request.reason)?;
     match request.job.as_deref() {
         Some(job) => put_job(row, job)?,
-        None => row.null(6)?,
+        None => row.null(6 + 2).and_then(|()| row.put(false)).and_then(|()| row.put(0))?,
     }
+    row.put(&request.ended_by)?;
     row.put(Count(request.revision))?;
     row.put(Count(request.id.0))?;
     if request.revision > 1 {
@@ -77,6 +83,7 @@ pub(crate) fn request(row: &Row<'_>) -> Result<Request, StoreError> {
         reserved: cells.take::<Option<Id>>()?.map(|id| WorkerId(id.0)),
         reason: cells.take()?,
         job: job(&mut cells)?,
+        ended_by: cells.take()?,
         revision: cells.take::<Count>()?.0,
         id: RequestId(cells.take::<Count>()?.0),
         created: cells.take::<At>()?.0,
@@ -104,7 +111,11 @@ fn put_job(row: &mut Binder<'_, '_>, job: &Job) -> rusqlite::Result<()> {
     row.put(At(job.timeout))?;
     row.put(job.prolongs)?;
     row.json(&JobAccessRow::from(&*job.access))?;
-    row.put(job.ended.map(At))
+    row.put(job.ended.map(At))?;
+    row.put(job.away.map(At))?;
+    row.put(job.unreachable.map(At))?;
+    row.put(job.kept)?;
+    row.put(job.warned)
 }
 
 fn job(cells: &mut Cells<'_>) -> Result<Option<Arc<Job>>, StoreError> {
@@ -114,6 +125,9 @@ fn job(cells: &mut Cells<'_>) -> Result<Option<Arc<Job>>, StoreError> {
     let prolongs = cells.take::<Option<u32>>()?;
     let access = cells.json_or_null::<JobAccessRow<'_>>()?;
     let ended = cells.take::<Option<At>>()?.map(|at| at.0);
+    let away = cells.take::<Option<At>>()?.map(|at| at.0);
+    let unreachable = cells.take::<Option<At>>()?.map(|at| at.0);
+    let (kept, warned) = (cells.take()?, cells.take()?);
     // Constraint job_is_whole: all of them, or none.
     let (Some(worker), Some(opened), Some(timeout), Some(prolongs), Some(access)) =
         (worker, opened, timeout, prolongs, access)
@@ -127,6 +141,10 @@ fn job(cells: &mut Cells<'_>) -> Result<Option<Arc<Job>>, StoreError> {
         prolongs,
         access: Arc::new(access.access()),
         ended,
+        away,
+        unreachable,
+        kept,
+        warned,
     })))
 }
 
@@ -144,6 +162,12 @@ struct SpecRow<'a> {
     length: Option<String>,
     keys: Cow<'a, [String]>,
     heartbeat: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    away: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    idle: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    extend: bool,
     hints: Cow<'a, BTreeMap<String, String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     idempotency: Option<IdempotencyRow<'a>>,
@@ -180,6 +204,9 @@ impl<'a> From<&'a Spec> for SpecRow<'a> {
             length: spec.length.map(|span| span.to_string()),
             keys: Cow::Borrowed(&spec.keys),
             heartbeat: spec.heartbeat.map(|span| span.to_string()),
+            away: spec.away.map(|span| span.to_string()),
+            idle: spec.idle.map(|span| span.to_string()),
+            extend: spec.extend,
             hints: Cow::Borrowed(&spec.hints),
             idempotency: spec
                 .idempotency
@@ -198,6 +225,9 @@ impl SpecRow<'_> {
             length: self.length.as_deref().map(span).transpose()?,
             keys: self.keys.into_owned(),
             heartbeat: self.heartbeat.as_deref().map(span).transpose()?,
+            away: self.away.as_deref().map(span).transpose()?,
+            idle: self.idle.as_deref().map(span).transpose()?,
+            extend: self.extend,
             hints: self.hints.into_owned(),
             idempotency: self.idempotency.map(IdempotencyRow::idempotency).transpose()?,
         })

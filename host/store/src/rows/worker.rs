@@ -38,6 +38,7 @@ const WRITTEN: &[&str] = &[
     "attempts",
     "recheck_at",
     "quarantined",
+    "drain",
     "generation",
     "revision",
 ];
@@ -74,6 +75,7 @@ pub(crate) fn put_worker(row: &mut Binder<'_, '_>, worker: &Worker) -> rusqlite:
     row.put(worker.recovery.attempts)?;
     row.put(worker.recovery.recheck_at.map(At))?;
     row.put(worker.recovery.quarantined)?;
+    row.put(worker.drain)?;
     row.put(Count(worker.generation))?;
     row.put(Count(worker.revision))?;
     row.put(Id::from(worker.id))?;
@@ -120,6 +122,7 @@ pub(crate) fn worker(row: &Row<'_>) -> Result<Worker, StoreError> {
             recheck_at: cells.take::<Option<At>>()?.map(|at| at.0),
             quarantined: cells.take()?,
         },
+        drain: cells.take()?,
         generation: cells.take::<Count>()?.0,
         revision: cells.take::<Count>()?.0,
     })

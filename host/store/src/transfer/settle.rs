@@ -29,6 +29,8 @@ use crate::writer::all;
 
 /// Why it ended.
 const IMPORTED: &str = "imported";
+/// Who ended it.
+const CORE: &str = "core";
 
 /// What was going on in an export, and was ended: tasks that had not ended are failed as `imported`, requests with a
 /// running job are failed, reserved ones wait again, and workers that had anything to do with these are in maintenance
@@ -100,6 +102,7 @@ fn let_go(mut request: Request, now: Timestamp) -> Request {
         request.state = request::State::Failed;
         request.since = now;
         request.reason = Some(IMPORTED.to_owned());
+        request.ended_by = Some(CORE.to_owned());
         let access = JobAccess { private_key: None, ..JobAccess::clone(&job.access) };
         request.job = Some(Arc::new(Job { ended: Some(now), access: Arc::new(access), ..Job::clone(&job) }));
     }

@@ -352,6 +352,7 @@ pub(crate) fn worker(occupant: u64) -> impl Strategy<Value = Worker> {
                 .then_some(Occupation { request: RequestId(occupant), opened }),
             task: task.map(|(id, kind)| (TaskId(id), kind)),
             recovery,
+            drain: opened,
             generation,
             revision: 1,
         }
@@ -368,8 +369,9 @@ fn spec() -> impl Strategy<Value = Spec> {
     ];
     let idempotency = (text(), any::<[u8; Digest::BYTES]>());
     let idempotency = idempotency.prop_map(|(key, body)| Idempotency { key, body: Digest::new(body) });
-    (text(), groups, wants, of(span()), lines(), of(span()), map(), of(idempotency)).prop_map(
-        |(name, groups, wants, length, keys, heartbeat, hints, idempotency): (
+    let hold = (of(span()), of(span()), of(span()), any::<bool>());
+    (text(), groups, wants, of(span()), lines(), hold, map(), of(idempotency)).prop_map(
+        |(name, groups, wants, length, keys, hold, hints, idempotency): (
             _,
             _,
             _,
@@ -378,7 +380,10 @@ fn spec() -> impl Strategy<Value = Spec> {
             _,
             BTreeMap<_, _>,
             _,
-        )| Spec { owner: Owner { name, groups }, wants, length, keys, heartbeat, hints, idempotency },
+        )| {
+            let (owner, (heartbeat, away, idle, extend)) = (Owner { name, groups }, hold);
+            Spec { owner, wants, length, keys, heartbeat, away, idle, extend, hints, idempotency }
+        },
     )
 }
 
@@ -394,14 +399,16 @@ fn job(worker: WorkerId) -> impl Strategy<Value = Job> {
             authorized_keys,
         },
     );
-    (instant(), instant(), any::<u32>(), access, instant()).prop_map(
-        move |(opened, timeout, prolongs, access, ended)| Job {
-            worker,
-            opened,
-            timeout,
+    let silence = (of(instant()), of(instant()), any::<bool>(), any::<u8>());
+    (instant(), instant(), any::<u32>(), access, instant(), silence).prop_map(
+        move |(opened, timeout, prolongs, access, ended, (away, unreachable, kept, warned))| Job {
             prolongs,
-            access: Arc::new(access),
             ended: Some(ended),
+            away,
+            unreachable,
+            kept,
+            warned,
+            ..Job::new(worker, opened, timeout, Arc::new(access))
         },
     )
 }
@@ -434,6 +441,7 @@ pub(crate) fn request(number: u64, worker: WorkerId) -> impl Strategy<Value = Re
             deadline,
             reserved: (reserve && state == request::State::Waiting).then_some(worker),
             job: with_job.then(|| Arc::new(job)),
+            ended_by: reason.clone().filter(|_| state.is_terminal()),
             reason: if must_say { Some(reason.unwrap_or_default()) } else { reason },
             revision: 1,
         }

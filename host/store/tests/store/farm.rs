@@ -85,6 +85,9 @@ pub(crate) fn request(number: u64) -> Request {
             length: None,
             keys: Vec::new(),
             heartbeat: None,
+            away: None,
+            idle: None,
+            extend: false,
             hints: Map::new(),
             idempotency: None,
         }),
@@ -98,6 +101,7 @@ pub(crate) fn request(number: u64) -> Request {
         reserved: None,
         job: None,
         reason: None,
+        ended_by: None,
         revision: 1,
     }
 }
@@ -124,14 +128,7 @@ pub(crate) fn opened(request: &Request, worker: &Worker) -> Request {
     let mut next = request.clone();
     next.state = State::InProgress;
     next.reserved = None;
-    next.job = Some(Arc::new(Job {
-        worker: worker.id,
-        opened: at(1),
-        timeout: at(100),
-        prolongs: 0,
-        access: Arc::new(access),
-        ended: None,
-    }));
+    next.job = Some(Arc::new(Job::new(worker.id, at(1), at(100), Arc::new(access))));
     next.revision += 1;
     next
 }
@@ -142,6 +139,7 @@ pub(crate) fn ended(request: &Request, state: State) -> Request {
     next.state = state;
     next.reserved = None;
     next.reason = Some("it is over".to_owned());
+    next.ended_by = Some("user:ann".to_owned());
     next.revision += 1;
     if let Some(job) = &request.job {
         let access = JobAccess { private_key: None, ..JobAccess::clone(&job.access) };

@@ -39,7 +39,7 @@ fn a_store_without_plugins_becomes_one_with_them() {
     assert_eq!((loaded.workers[0].clone(), loaded.plugins), (pinned, vec![plugin(&first)]));
     let found: u32 =
         farm::intrude(folder.path()).query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(found, 4);
+    assert_eq!(found, 5);
 }
 
 #[test]

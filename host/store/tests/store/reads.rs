@@ -100,6 +100,10 @@ fn events_are_found_by_subject_and_kind() {
     let seqs = |query| -> Vec<u64> { store.events(&query).unwrap().iter().map(|event| event.seq).collect() };
     assert_eq!(seqs(EventQuery { after: 37, ..all.clone() }), [38, 39, 40]);
     assert_eq!(seqs(EventQuery { after: 3, limit: 2, ..all.clone() }), [4, 5]);
+    let newest = EventQuery { newest_first: true, ..all.clone() };
+    assert_eq!(seqs(EventQuery { limit: 3, ..newest.clone() }), [40, 39, 38]);
+    assert_eq!(seqs(EventQuery { before: Some(38), limit: 2, ..newest.clone() }), [37, 36]);
+    assert_eq!(seqs(EventQuery { after: 35, before: Some(38), ..newest }), [37, 36]);
     let state = Some("request.state".to_owned());
     assert_eq!(seqs(EventQuery { kind: state.clone(), ..all.clone() }), [10, 20, 30, 40]);
     let subject = Some(Subject::Request(RequestId(2)));
