@@ -14,7 +14,7 @@ pub trait Plugins: Send + Sync + 'static {
     fn list(&self) -> Vec<Plugin>;
 
     /// Takes in a version: `manifest` is the text of its plugin.toml. With `activate` it is loaded, checked, and used
-    /// from now on. `Created::No` = exactly this version was there, so sending it again makes nothing twice.
+    /// from now on; until it has passed, nothing has begun. `Created::No` = exactly this version was there, so sending it again makes nothing twice.
     fn install(
         &self,
         actor: &str,

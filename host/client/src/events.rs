@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
 use crate::sse::{Frame, Parser};
-use crate::{Client, Error, Pages};
+use crate::{Client, Error, Order, Pages};
 
 /// Longest event that is read, in bytes.
 const MAX_EVENT: usize = 1 << 20;
@@ -32,13 +32,18 @@ pub struct EventsQuery {
     pub subject: Option<String>,
     /// Only those of this kind: `worker.state`, `request.created` …
     pub kind: Option<String>,
+    /// In which order past ones are listed [default: oldest first].
+    pub order: Option<Order>,
 }
 
 impl Client {
-    /// The events that are kept, oldest first.
+    /// The events that are kept.
     pub fn past_events(&self, query: &EventsQuery) -> Pages<Event> {
-        let EventsQuery { after, subject, kind } = query.clone();
-        let rest = EventsQuery { after: None, subject, kind };
+        if query.order == Some(Order::Descending) {
+            return Pages::new(self, "events", query);
+        }
+        let after = query.after;
+        let rest = EventsQuery { after: None, ..query.clone() };
         // A place in the sequence is a cursor.
         Pages::new(self, "events", &rest).beginning_at(after.map(|after| after.to_string()))
     }

@@ -93,6 +93,16 @@ impl<T: DeserializeOwned> Pages<T> {
         Ok(items)
     }
 
+    /// All of the items that are left.
+    pub async fn all(&mut self) -> Result<Vec<T>, Error> {
+        self.take(usize::MAX).await
+    }
+
+    /// Whether the farm has more items than were taken.
+    pub fn has_more(&self) -> bool {
+        !self.buffer.is_empty() || !matches!(self.next, Next::End)
+    }
+
     async fn page(&mut self, cursor: Option<&str>) -> Result<Page<T>, Error> {
         self.pages += 1;
         if self.pages > MAX_PAGES {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use grove_wire::request::{CloseRequest, NewRequest, PatchRequest, Prolong, Reason, Request, RequestState};
+use grove_wire::request::{
+    CloseRequest, Heartbeat, NewRequest, PatchRequest, Prolong, Reason, Request, RequestState,
+};
 use grove_wire::{Span, Uuid, limits};
 use reqwest::Method;
 use reqwest::header::HeaderName;
@@ -92,20 +94,19 @@ impl Client {
         self.request_call(Method::POST, id, &["close"]).body(&body).json().await
     }
 
-    /// The job shall run for `length` from now; none = the farm's default.
-    pub async fn prolong(
-        &self,
-        id: u64,
-        length: Option<Span>,
-        expected: Option<u64>,
-    ) -> Result<Request, Error> {
-        let call = self.request_call(Method::POST, id, &["prolong"]).expecting(expected);
-        call.body(&Prolong { length }).json().await
+    /// The job shall run for so long from now.
+    pub async fn prolong(&self, id: u64, body: &Prolong, expected: Option<u64>) -> Result<Request, Error> {
+        self.request_call(Method::POST, id, &["prolong"]).expecting(expected).body(body).json().await
     }
 
-    /// The client of a request is still there.
-    pub async fn heartbeat(&self, id: u64) -> Result<Request, Error> {
-        self.request_call(Method::POST, id, &["heartbeat"]).json().await
+    /// The client of a request is still there. The answer has the job's warnings.
+    pub async fn heartbeat(&self, id: u64, body: &Heartbeat) -> Result<Request, Error> {
+        self.request_call(Method::POST, id, &["heartbeat"]).body(body).json().await
+    }
+
+    /// The running job outlives its client: heartbeats are no longer needed.
+    pub async fn keep(&self, id: u64, expected: Option<u64>) -> Result<Request, Error> {
+        self.request_call(Method::POST, id, &["keep"]).expecting(expected).json().await
     }
 
     fn request_call(&self, method: Method, id: u64, rest: &[&str]) -> Call<'_> {

@@ -1,8 +1,10 @@
 //! One exchange: request out, answer in, refusals told apart. Everything here has a limit.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use grove_wire::{Code, Problem};
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH};
 use reqwest::multipart::Form;
 use reqwest::{Method, Response, StatusCode, Url};
@@ -23,6 +25,8 @@ const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Transport {
     http: reqwest::Client,
     base: Url,
+    /// The proxy that the environment puts between us and the farm.
+    proxy: Option<String>,
 }
 
 /// One call, before it is made.
@@ -46,13 +50,18 @@ impl Transport {
         if base.query().is_some() || base.fragment().is_some() {
             return Err(refuse("it has a query or a fragment".to_owned()));
         }
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("grove/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| refuse(error.to_string()))?;
-        Ok(Self { http, base })
+            .user_agent(concat!("grove/", env!("CARGO_PKG_VERSION")));
+        let proxy = if is_loopback(&base) {
+            http = http.no_proxy();
+            None
+        } else {
+            proxy_to(&base)
+        };
+        let http = http.build().map_err(|error| refuse(error.to_string()))?;
+        Ok(Self { http, base, proxy })
     }
 
     /// The base address, as shown to the user.
@@ -76,17 +85,41 @@ impl Transport {
         let url = self.base();
         let code = if error.is_connect() { Code::Unreachable } else { Code::Interrupted };
         let error = error.without_url();
-        let message = format!("no answer from {url}: {}", root_cause(&error));
-        let hint = format!("is `grove serve` running at {url}? set --server or GROVE_SERVER");
+        let message = format!("no answer from {url}{}: {}", self.through(), root_cause(&error));
+        let hint = match self.proxy {
+            Some(_) => "the proxy comes from http_proxy; set NO_PROXY for a farm that is reached without it"
+                .to_owned(),
+            None => format!("is `grove serve` running at {url}? set --server or GROVE_SERVER"),
+        };
         Error::new(code, message).with_hint(hint).because(error)
+    }
+
+    /// Names the proxy, where there is one.
+    fn through(&self) -> String {
+        self.proxy.as_ref().map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"))
     }
 
     /// What came is nothing that a farm answers.
     pub(crate) fn protocol(&self, what: impl Into<String>) -> Error {
-        let message = format!("{} does not answer as a farm does: {}", self.base(), what.into());
+        let message =
+            format!("{}{} does not answer as a farm does: {}", self.base(), self.through(), what.into());
         let hint = "is that address a farm of this version? see --server and GROVE_SERVER";
         Error::new(Code::NotAFarm, message).with_hint(hint)
     }
+}
+
+/// This machine itself is never reached through a proxy.
+fn is_loopback(base: &Url) -> bool {
+    let host = base.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || host.ends_with(".localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// The proxy that the environment names for this address, as it is shown: without its password.
+fn proxy_to(base: &Url) -> Option<String> {
+    let proxy = Matcher::from_env().intercept(&base.as_str().parse().ok()?)?;
+    let uri = proxy.uri();
+    Some(format!("{}://{}", uri.scheme_str().unwrap_or("http"), uri.authority()?))
 }
 
 /// The innermost cause: the outer ones only repeat that a request was sent.
@@ -220,7 +253,8 @@ async fn accepted(transport: &Transport, response: Response) -> Result<Response,
     }
     // Readiness, or whoever stands before a farm that is away.
     if matches!(status.as_u16(), 502..=504) {
-        return Err(Error::new(Code::Unavailable, unexpected(status, &bytes)));
+        let message = format!("{}{}", unexpected(status, &bytes), transport.through());
+        return Err(Error::new(Code::Unavailable, message));
     }
     Err(transport.protocol(unexpected(status, &bytes)))
 }

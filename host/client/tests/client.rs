@@ -232,7 +232,7 @@ async fn events_go_on_after_the_last_one_told() {
     farm.on_text("GET /api/v2/events", 200, "text/event-stream", &frames([6, 7]))
         .on("GET /api/v2/events", 503, serde_json::to_value(&problem).unwrap())
         .on_text("GET /api/v2/events", 200, "text/event-stream", &frames([7, 8, 9]));
-    let query = EventsQuery { after: Some(5), subject: Some("farm".to_owned()), kind: None };
+    let query = EventsQuery { after: Some(5), subject: Some("farm".to_owned()), kind: None, order: None };
     let mut events = client(&farm).events(query).await.unwrap();
     let mut seqs = Vec::new();
     for _ in 0..4 {

@@ -7,6 +7,7 @@ mod plugins;
 mod services;
 mod transfer;
 
+use std::fmt::{Debug, Write as _};
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,9 +15,18 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 use config::Config;
 use house::{House, Port};
+
+use crate::escape::Escaping;
+
+/// What a controller calls itself with to have a component compiled: not for people.
+pub(crate) const COMPILE: &str = "compile-component";
 
 /// Run the controller
 #[derive(Debug, clap::Args)]
@@ -93,15 +103,24 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 pub(crate) fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("GROVE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
+    let subscriber = tracing_subscriber::fmt().fmt_fields(escaped()).with_env_filter(filter);
     let subscriber = subscriber.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
     // Set already only when this process served before.
     let _ = subscriber.try_init();
 }
 
+/// What boards, plugins and users wrote steers neither the terminal that shows the log nor whoever reads it by lines.
+fn escaped() -> impl for<'writer> FormatFields<'writer> + 'static {
+    let field = |writer: &mut Writer<'_>, field: &Field, value: &dyn Debug| match field.name() {
+        "message" => write!(Escaping(writer), "{value:?}"),
+        name => write!(Escaping(writer), "{name}={value:?}"),
+    };
+    debug_fn(field).delimited(" ")
+}
+
 /// Only what is amiss, for a terminal that has other things to show.
 pub(crate) fn log_only_warnings() {
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN);
+    let subscriber = tracing_subscriber::fmt().fmt_fields(escaped()).with_max_level(tracing::Level::WARN);
     let subscriber = subscriber.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
     // Set already only when this process served before.
     let _ = subscriber.try_init();
@@ -135,4 +154,48 @@ pub(crate) fn stop_on_signal() -> anyhow::Result<CancellationToken> {
         std::process::exit(130);
     });
     Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// A log that is kept.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_others_wrote_steers_no_log() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .fmt_fields(escaped())
+            .with_ansi(false)
+            .with_writer(move || writer.clone());
+        let dirt = "\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}\r\nforged";
+        tracing::subscriber::with_default(subscriber.finish(), || {
+            let _span = tracing::info_span!("task", worker = %dirt).entered();
+            tracing::warn!(code = dirt, cause = %dirt, error = ?dirt, "it said {dirt}");
+        });
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let line = log.strip_suffix('\n').unwrap();
+        assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
+        let shown = r"\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}\r\nforged";
+        assert!(
+            line.contains(&format!("cause={shown}")) && line.contains(&format!("it said {shown}")),
+            "{line}"
+        );
+    }
 }

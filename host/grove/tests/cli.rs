@@ -13,6 +13,7 @@ mod kit;
 
 mod test_artifact_command;
 mod test_completions_command;
+mod test_escaping;
 mod test_events_command;
 mod test_farm_command;
 mod test_farm_mode_command;

@@ -34,7 +34,7 @@ pub(crate) fn worker(state: &str) -> Value {
         "capabilities": {"board": "rpi4", "uart": "2", "UUID": BOARD},
         "sources": {"agent": {"board": "rpi3", "uart": "2"}, "introspected": {}, "admin": {"board": "rpi4"}},
         "health": {"ok": true, "checked_at": ago("90s"), "note": ""}, "job": null, "task": null,
-        "recovery": null, "generation": 3, "revision": 7,
+        "recovery": null, "drain": false, "generation": 3, "revision": 7,
     })
 }
 
@@ -42,8 +42,8 @@ pub(crate) fn request(state: &str) -> Value {
     json!({
         "id": 42, "state": state, "since": ago("90s"), "reason": null, "owner": "local",
         "wants": ["board=rpi4", "uart=2.."], "priority": 8, "position": null, "created": ago("90s"),
-        "valid_after": ago("90s"), "deadline": ago("-30d1h"), "for": "1h", "heartbeat": "10s", "hints": {},
-        "reserved": null, "job": null, "revision": 1,
+        "valid_after": ago("90s"), "deadline": ago("-30d1h"), "for": "1h", "heartbeat": "10s", "away": null, "idle": null,
+        "extend": false, "hints": {}, "reserved": null, "job": null, "ended_by": null, "revision": 1,
     })
 }
 
@@ -70,7 +70,8 @@ pub(crate) fn job(state: &str) -> Value {
     let access = json!({"host": "farm.example", "port": 20007, "user": "boruta-user", "host_keys": []});
     json!({
         "id": 42, "worker": BOARD, "state": state, "opened": ago("3m30s"), "timeout": ago("-56m30s"),
-        "ended": null, "prolongs": 0, "access": access,
+        "ended": null, "prolongs": 0, "away_since": null, "unreachable_since": null, "kept": false, "ended_by": null,
+        "reason": null, "access": access,
     })
 }
 
@@ -146,9 +147,12 @@ for word in "$@"; do
         UserKnownHostsFile=*) eval "cp ${word#UserKnownHostsFile=} \"$FAKE/known_hosts\"" ;;
     esac
     if [ "$previous" = -i ]; then cp "$word" "$FAKE/identity"; fi
+    if [ "$previous" = -E ]; then log="$word"; fi
     previous="$word"
 done
 touch "$FAKE/started"
+echo >>"$FAKE/attempts"
+says() { printf '%s\n' "$1" >>"$log"; }
 eval "$FAKE_DO"
 "#;
 
@@ -174,7 +178,25 @@ impl Home {
 
     /// What the fake ssh was given, with the names of temporary files made plain.
     pub(crate) fn ssh_words(&self) -> String {
-        self.plain(&self.read("fake/argv")).replace("\n-o\n", "\n-o ").replace("\n-i\n", "\n-i ")
+        let words = self.plain(&self.read("fake/argv"));
+        ["-o", "-i", "-F", "-E", "-p"]
+            .iter()
+            .fold(words, |words, flag| words.replace(&format!("{flag}\n"), &format!("{flag} ")))
+    }
+
+    /// How often ssh was started.
+    pub(crate) fn attempts(&self) -> usize {
+        self.read("fake/attempts").lines().count()
+    }
+
+    /// Makes a key of this kind at home; its public line.
+    pub(crate) fn make_key(&self, name: &str, kind: &[&str], passphrase: &str) -> String {
+        let file = self.path(name);
+        let mut made = Command::new("ssh-keygen");
+        made.args(["-q", "-N", passphrase, "-C", "me", "-t"]).args(kind);
+        let made = made.arg("-f").arg(&file).stdin(Stdio::null()).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        self.read(&format!("{name}.pub")).trim().to_owned()
     }
 
     /// Returns once the file is there.

@@ -31,7 +31,8 @@ fn help_says() {
           --after <SEQ>        Only events after this place in the sequence
           --subject <SUBJECT>  Only about worker/UUID, request/NUMBER, task/UUID, plugin/NAME or farm
           --kind <KIND>        Only of this kind, like worker.state or request.created
-          --limit <N>          How many at most, without --follow [default: 1000]
+          --limit <N>          How many of the newest, without --follow [default: 1000]
+          --all                Every one that is kept
       -h, --help               Print help
       -V, --version            Print version
 
@@ -54,7 +55,8 @@ fn what_happened() {
         event(9, Some("lab"), None, Some("moved out")),
         event(10, None, None, None),
     ];
-    farm.on("GET /api/v2/events", 200, items(events.to_vec()));
+    // The newest come first; they are shown as they happened.
+    farm.on("GET /api/v2/events", 200, items(events.iter().cloned().rev().collect::<Vec<_>>()));
     assert_snapshot!(grove(&farm, &["events", "--after", "6", "--subject", &format!("worker/{BOARD}")]), @"
      7  2026-01-31T12:00:00.123Z  worker.state  worker/01900000-0000-7000-8000-000000000001  prepare -> idle  by user:ann
      8  2026-01-31T12:00:00.123Z  worker.state  worker/01900000-0000-7000-8000-000000000001  rack2  by user:ann
@@ -65,21 +67,48 @@ fn what_happened() {
     {
       "items": [
         {
-          "seq": 7,
+          "seq": 10,
           "at": "2026-01-31T12:00:00.123456Z",
           "actor": "user:ann",
           "kind": "worker.state",
           "subject": "worker/01900000-0000-7000-8000-000000000001",
-          "before": "prepare",
-          "after": "idle",
+          "before": null,
+          "after": null,
           "note": null
         }
       ]
     }
+    --- stderr
+    the newest 1 of more; --all shows every one
     "#);
     assert_snapshot!(calls(&farm), @"
-    GET /api/v2/events?subject=worker%2F01900000-0000-7000-8000-000000000001&limit=1000&cursor=6
-    GET /api/v2/events?limit=1
+    GET /api/v2/events?after=6&order=desc&subject=worker%2F01900000-0000-7000-8000-000000000001&limit=1000
+    GET /api/v2/events?order=desc&limit=1
+    ");
+}
+
+#[test]
+fn what_is_cut_says_so_and_all_is_all() {
+    let farm = Farm::new();
+    let some = |seqs: [u64; 2], next: Value| json!({ "items": seqs.map(|seq| event(seq, None, Some("idle"), None)), "next": next });
+    farm.on("GET /api/v2/events", 200, some([9, 8], json!("8")))
+        .on("GET /api/v2/events", 200, some([9, 8], json!("8")))
+        .on("GET /api/v2/events", 200, some([7, 6], Value::Null))
+        .on("GET /api/v2/events", 200, some([9, 8], Value::Null));
+    let cut = grove(&farm, &["events", "--limit", "2"]);
+    assert!(cut.starts_with("     8  2026") && cut.contains("\n     9  2026"), "{cut}");
+    assert!(cut.ends_with("--- stderr\nthe newest 2 of more; --all shows every one\n"), "{cut}");
+    let all = grove(&farm, &["events", "--all"]);
+    assert_eq!(
+        all.lines().map(|line| line.split_whitespace().next().unwrap()).collect::<Vec<_>>(),
+        ["6", "7", "8", "9"]
+    );
+    assert!(!grove(&farm, &["events", "--limit", "2"]).contains("stderr"), "these are all");
+    assert_snapshot!(calls(&farm), @"
+    GET /api/v2/events?order=desc&limit=2
+    GET /api/v2/events?order=desc&limit=1000
+    GET /api/v2/events?order=desc&limit=1000&cursor=8
+    GET /api/v2/events?order=desc&limit=2
     ");
 }
 

@@ -122,6 +122,7 @@ fn refused() {
     assert_snapshot!(grove(&farm, &["farm", "mode", "normal"]), @"
     --- stderr
     error: the farm cannot store changes now
+    hint: try again later; `grove services` shows what is missing
     --- exit status: 1
     ");
     assert_snapshot!(calls(&farm), @r#"PUT /api/v2/farm/mode {"mode":"normal"}"#);
@@ -136,7 +137,7 @@ fn a_farm_in_maintenance_is_told_at_once() {
     assert_snapshot!(grove(&farm, &["run", "--", "true"]), @"
     --- stderr
     error: the farm is in maintenance since 2026-01-01T00:00:00Z: a new switch; try again later
-    hint: try again when it is over
+    hint: `grove farm mode` shows since when, why, and until when
     --- exit status: 123
     ");
 }

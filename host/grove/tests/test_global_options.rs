@@ -96,7 +96,7 @@ fn a_refusal_is_told_with_its_hint() {
     assert_snapshot!(grove(&farm, &["worker", "list", "-q", "-o", "json"]), @"
     --- stderr
     error: 1000 lists are being read
-    hint: try again
+    hint: try again in a moment
     --- exit status: 1
     ");
 }
@@ -119,4 +119,23 @@ fn a_reader_that_has_enough_is_no_error() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_snapshot!(told(&farm, &output), @"");
+}
+
+#[test]
+fn this_machine_is_never_behind_a_proxy() {
+    let farm = Farm::new();
+    farm.on("GET /api/v2/workers", 200, items([]));
+    let (home, proxy) = (Home::new(), "http://user:secret@127.0.0.1:1");
+    let mut command = home.command(&farm, &["worker", "list"]);
+    let output = command.env("http_proxy", proxy).output().unwrap();
+    assert!(output.status.success(), "{}", told(&farm, &output));
+
+    let words = ["worker", "list", "--server", "http://farm.example:8487"];
+    let output = home.command(&farm, &words).env("http_proxy", proxy).output().unwrap();
+    assert_snapshot!(told(&farm, &output), @"
+    --- stderr
+    error: no answer from http://farm.example:8487 through the proxy http://127.0.0.1:1: Connection refused (os error 111)
+    hint: the proxy comes from http_proxy; set NO_PROXY for a farm that is reached without it
+    --- exit status: 1
+    ");
 }

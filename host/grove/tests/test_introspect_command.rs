@@ -117,7 +117,8 @@ fn help_says() {
           --worker <WORKER>  Only those of this worker [env: GROVE_WORKER]
           --state <STATE>    Only those in this state: starting, waiting, processing, finished, error,
                              reapplying, enrolling, aborting
-          --limit <N>        How many at most [default: 50]
+          --limit <N>        How many of the newest [default: 50]
+          --all              Every one
       -h, --help             Print help
       -V, --version          Print version
 
@@ -300,7 +301,7 @@ fn refused() {
     assert_snapshot!(grove(&farm, &["introspect", "start", BOARD]), @"
     --- stderr
     error: the worker is not in maintenance
-    hint: bring it to maintenance first
+    hint: `grove worker show` says where it is; `grove worker state` changes that, from failed with --force
     --- exit status: 1
     ");
     let farm = Farm::new();

@@ -50,6 +50,12 @@ fn help_says() {
           --key <FILE>          Public key to get in with [default: the farm makes a pair]
           --heartbeat <TIME>    Promise a heartbeat this often: the farm closes the request after three
                                 silences
+          --away <TIME>         Keep the job so long after the last heartbeat [default: until three are
+                                missed]
+          --extend              Let the job run longer by itself for as long as it is used, up to the
+                                farm's limit
+          --idle <TIME>         End the job when nothing went to or from its board for so long, at least
+                                1m [default: never]
       -h, --help                Print help
       -V, --version             Print version
 
@@ -71,7 +77,8 @@ fn help_says() {
                              invalid, done, failed
           --owner <NAME>     Only those of this owner
           --worker <WORKER>  Only those whose job is, or was, on this worker [env: GROVE_WORKER]
-          --limit <N>        How many at most [default: 50]
+          --limit <N>        How many of the newest [default: 50]
+          --all              Every one
       -h, --help             Print help
       -V, --version          Print version
 
@@ -134,7 +141,9 @@ fn help_says() {
       <REQUEST>  Number of the request [env: GROVE_REQUEST]
 
     Options:
-          --for <TIME>  How long it may run from now [default: the farm's]
+          --for <TIME>  How long it may run from now [default: as long as it was asked for, else the
+                        farm's]
+          --shorten     Also when it ends earlier by that than it would
       -h, --help        Print help
       -V, --version     Print version
 
@@ -326,7 +335,7 @@ fn show() {
     created    1m ago
     worker     01900000-0000-7000-8000-000000000001
     ends       in 56m
-    access     ssh -p 20007 boruta-user@farm.example
+    access     ssh -p 20007 -o HostKeyAlias=grove-01900000-0000-7000-8000-000000000001 boruta-user@farm.example
     ");
     assert_snapshot!(grove(&farm, &["request", "show", "42"]), @"
     request    42
@@ -366,7 +375,7 @@ fn show_waits() {
     created    1m ago
     worker     01900000-0000-7000-8000-000000000001
     ends       in 56m
-    access     ssh -p 20007 boruta-user@farm.example
+    access     ssh -p 20007 -o HostKeyAlias=grove-01900000-0000-7000-8000-000000000001 boruta-user@farm.example
     --- stderr
     request 42 waits at place 2: 1 worker matches, it is running a job
     request 42 waits at place 1: 1 worker matches, it is running a job

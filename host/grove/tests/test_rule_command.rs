@@ -198,6 +198,7 @@ fn a_file_that_holds_no_rule() {
     {"actions":[]}
     --- stderr
     error: rule 1 was not added: actions: a rule has at least one action
+    hint: correct what the error names; `--help` says what it takes
     --- exit status: 1
     "#);
     let output = run_with_input(Home::new().command(&farm, &["rule", "add", "-"]), "7");

@@ -94,12 +94,23 @@ fn help_says() {
           --for <TIME>        How long the job may run, like 90s, 30m, 1h30m [default: the farm's]
           --priority <N>      Place in the queue: 1 (first) to 16 [default: 8]
           --hint <KEY=VALUE>  For the farm's policy
-      -i, --identity <FILE>   Private key to get in with, instead of those that are found [the agent's,
-                              ~/.ssh/id_*, else a new one]
           --wait <TIME>       Longest time to wait for a board, like 90s, 5m [default: no limit]
-          --heartbeat <TIME>  How often to tell the farm that we are still here; it takes the board back
-                              after three silences [default: 10s]
+          --extend            Let the job run longer by itself for as long as it is used, up to the
+                              farm's limit
+          --idle <TIME>       Give the board back when nothing went to or from it for so long, at least
+                              1m [default: never]
+      -i, --identity <FILE>   Private key to get in with, instead of those that are found [the agent's,
+                              ~/.ssh/id_*, else one of grove's own]
+          --heartbeat <TIME>  How often to tell the farm that we are still here [default: 10s]
+          --away <TIME>       How long the board is kept, and the way to it looked for, while the farm
+                              does not hear from us or the board is down [default: 15m for ssh, 1m for
+                              run]
+          --no-reconnect      End when the connection is lost
+      -n, --no-stdin          Read nothing from stdin, as in loops that read there
       -t, --tty               Give the command a terminal
+          --local             Run the command on this machine instead, with the board's address in
+                              GROVE_BOARD_HOST, GROVE_BOARD_PORT, GROVE_BOARD_USER, and a configuration
+                              for `ssh -F` in GROVE_SSH_CONFIG, in which the board is called `board`
       -h, --help              Print help
       -V, --version           Print version
 
@@ -114,10 +125,10 @@ fn help_says() {
     Exit codes:
       the remote command's own, and of the farm:
       120  no board in time (--wait, or the request's deadline)
-      121  the board failed under the job
+      121  the board failed, or the connection to it was lost, under the job
       122  the request was closed by somebody else
       123  the farm refused the request, or no board could ever satisfy it
-      124  the job's time was up
+      124  the job's time was up, or nothing moved for --idle
       125  the farm could not be reached
       255  ssh failed; 128 + N: ended by signal N (130 is Ctrl-C)
     ");
@@ -138,15 +149,15 @@ fn asks_connects_and_releases() {
     ");
     assert_eq!(output.status.code(), Some(7));
     assert_snapshot!(main_calls(&farm), @r#"
-    POST /api/v2/requests {"wants":["board=rpi4","uart=2.."],"priority":3,"for":"1h","keys":["KEY"],"heartbeat":"10s","hints":{"why":"test"}}
+    POST /api/v2/requests {"wants":["board=rpi4","uart=2.."],"priority":3,"for":"1h","keys":["KEY"],"heartbeat":"10s","away":"1m","hints":{"why":"test"}}
     GET /api/v2/requests/42?wait=10s&revision=1
     POST /api/v2/requests/42/close {}
     "#);
     assert_snapshot!(home.ssh_words(), @r#"
-    -p
-    20007
-    -o HostKeyAlias=grove-job-42
-    -o UserKnownHostsFile="PRIVATE/known_hosts"
+    -F none
+    -p 20007
+    -o HostKeyAlias=grove-01900000-0000-7000-8000-000000000001
+    -o UserKnownHostsFile=PRIVATE/known_hosts
     -o GlobalKnownHostsFile=/dev/null
     -o StrictHostKeyChecking=yes
     -o UpdateHostKeys=no
@@ -154,73 +165,106 @@ fn asks_connects_and_releases() {
     -o PreferredAuthentications=publickey
     -o ControlMaster=no
     -o ControlPath=none
-    -o ServerAliveInterval=15
-    -i PRIVATE/id_ed25519
-    -o LogLevel=ERROR
+    -o ServerAliveInterval=10
+    -o ConnectTimeout=15
+    -o SendEnv=LANG LC_* GROVE_JOB GROVE_WORKER
+    -o LogLevel=DEBUG2
+    -E PRIVATE/ssh.log
+    -i HOME/.config/grove/id_ed25519
     -T
     --
     boruta-user@farm.example
-    make 'it work'
+    sh -c 'trap : INT QUIT TERM HUP; "$@"; exit $?' sh make 'it work'
     "#);
     assert_snapshot!(home.read("fake/known_hosts"), @"
-    grove-job-42 ssh-ed25519 AAAAboard
-    grove-job-42 ssh-rsa AAAAboard2
+    grove-01900000-0000-7000-8000-000000000001 ssh-ed25519 AAAAboard
+    grove-01900000-0000-7000-8000-000000000001 ssh-rsa AAAAboard2
     ");
 }
 
 #[test]
-fn makes_a_key_where_there_is_none_and_leaves_nothing() {
+fn makes_a_key_once_where_there_is_none() {
     let (farm, home) = (generous(), Home::new());
     assert!(command(&home, &farm, &[], "exit 0").status().unwrap().success());
-    let private = home.read("fake/identity");
-    assert!(private.starts_with("-----BEGIN OPENSSH PRIVATE KEY-----"), "{private}");
-    let sent: Value = serde_json::from_str(&farm.calls()[0].body).unwrap();
-    let sent = sent["keys"][0].as_str().unwrap().to_owned();
+    let key = home.path(".config/grove/id_ed25519");
+    assert_eq!(home.read("fake/identity"), home.read(".config/grove/id_ed25519"));
     // The two halves belong together.
-    let key = home.path("key");
-    std::fs::write(&key, private).unwrap();
-    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let public = Command::new("ssh-keygen").args(["-y", "-f"]).arg(&key).output().unwrap();
     let public = String::from_utf8(public.stdout).unwrap();
-    assert_eq!(public.split_whitespace().nth(1), sent.split_whitespace().nth(1));
+    let sent = |call: usize| {
+        let sent: Value = serde_json::from_str(&farm.calls_of("POST /api/v2/requests")[call].body).unwrap();
+        sent["keys"][0].as_str().unwrap().split_whitespace().nth(1).unwrap().to_owned()
+    };
+    assert_eq!(public.split_whitespace().nth(1), Some(sent(0).as_str()));
     assert_eq!(home.left_behind(), Vec::<std::path::PathBuf>::new());
+
+    let again = generous();
+    assert!(command(&home, &again, &[], "exit 0").status().unwrap().success());
+    assert!(again.calls()[0].body.contains(&sent(0)), "{}", again.calls()[0].body);
 }
 
 #[test]
 fn takes_the_keys_at_home() {
     let (farm, home) = (generous(), Home::new());
-    let made = Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-C", "me", "-f"])
-        .arg(home.path(".ssh/id_ed25519"))
-        .status();
-    assert!(made.unwrap().success());
+    let mine = home.make_key(".ssh/id_ed25519", &["ed25519"], "");
     // One that nobody can be asked the passphrase of, and one without its private half: both useless.
-    let locked = Command::new("ssh-keygen")
-        .args(["-q", "-t", "ecdsa", "-N", "secret", "-f"])
-        .arg(home.path(".ssh/id_ecdsa"))
-        .status();
-    assert!(locked.unwrap().success());
+    home.make_key(".ssh/id_ecdsa", &["ecdsa"], "secret");
     std::fs::write(home.path(".ssh/id_rsa.pub"), "ssh-rsa AAAAalone").unwrap();
     assert!(command(&home, &farm, &[], "exit 0").status().unwrap().success());
     let sent: Value = serde_json::from_str(&farm.calls()[0].body).unwrap();
-    assert_eq!(sent["keys"], json!([home.read(".ssh/id_ed25519.pub").trim()]));
+    assert_eq!(sent["keys"], json!([mine]));
     assert!(home.ssh_words().contains("-i HOME/.ssh/id_ed25519\n"), "{}", home.ssh_words());
+}
+
+#[test]
+fn keys_that_no_board_takes_are_left_out_with_a_word() {
+    let (farm, home) = (generous(), Home::new());
+    let mine = home.make_key(".ssh/id_ed25519", &["ed25519"], "");
+    home.make_key(".ssh/id_rsa", &["rsa", "-b", "1024"], "");
+    let output = command(&home, &farm, &[], "exit 0").output().unwrap();
+    let text = told(&farm, &output);
+    assert!(output.status.success(), "{text}");
+    assert!(
+        text.contains("your key me is left out: an rsa key of 1024 bits is not taken: use 2048 to"),
+        "{text}"
+    );
+    let sent: Value = serde_json::from_str(&farm.calls()[0].body).unwrap();
+    assert_eq!(sent["keys"], json!([mine]));
 }
 
 #[test]
 fn takes_the_key_it_is_told() {
     let (farm, home) = (generous(), Home::new());
-    std::fs::write(home.path("mine"), "private").unwrap();
-    std::fs::write(home.path("mine.pub"), "ssh-ed25519 AAAAmine me\n").unwrap();
+    let public = home.make_key("mine", &["ed25519"], "");
     let mine = home.path("mine");
     let status = command(&home, &farm, &["-i", mine.to_str().unwrap()], "exit 0").status().unwrap();
     assert!(status.success());
-    assert!(
-        farm.calls()[0].body.contains(r#""keys":["ssh-ed25519 AAAAmine me"]"#),
-        "{}",
-        farm.calls()[0].body
-    );
-    assert_eq!(home.read("fake/identity"), "private");
+    let sent: Value = serde_json::from_str(&farm.calls()[0].body).unwrap();
+    assert_eq!(sent["keys"], json!([public]));
+    assert_eq!(home.read("fake/identity"), home.read("mine"));
+}
+
+#[test]
+fn a_locked_key_without_a_terminal_asks_nobody() {
+    let (farm, home) = (generous(), Home::new());
+    home.make_key("mine", &["ed25519"], "secret");
+    let mine = home.path("mine").display().to_string();
+    let grove = command(&home, &farm, &["-i", &mine], "exit 0");
+    let mut alone = home.command(&farm, &[]);
+    // Nothing is on a terminal in a session of its own.
+    let mut setsid = Command::new("setsid");
+    setsid.arg("--wait").arg(grove.get_program()).args(grove.get_args());
+    for (name, value) in alone.env("FAKE_DO", "exit 0").get_envs() {
+        setsid.env(name, value.unwrap());
+    }
+    let output = setsid.env_remove("SSH_AUTH_SOCK").env_remove("SSH_ASKPASS").output().unwrap();
+    assert_snapshot!(home.plain(&told(&farm, &output)), @"
+    --- stderr
+    error: the key HOME/mine has a passphrase, and there is no terminal to ask for it
+    hint: unlock it for your agent with ssh-add, or name another with -i
+    --- exit status: 1
+    ");
+    assert!(farm.calls().is_empty());
 }
 
 #[test]
@@ -340,7 +384,7 @@ fn a_refused_request_is_123() {
     assert_snapshot!(told(&farm, &output), @"
     --- stderr
     error: a job may run 2h at the longest
-    hint: ask for less time
+    hint: ask for less with --for, and prolong the job while it runs: grove request prolong
     --- exit status: 123
     ");
 }
@@ -392,11 +436,233 @@ fn when_ssh_fails_the_farm_is_asked_why() {
         assert_eq!(output.status.code(), Some(code), "{}", told(&farm, &output));
         assert!(farm.calls_of(CLOSE).is_empty());
     }
-    // It knows nothing: ssh failed by itself.
+    // It knows nothing: ssh failed by itself, and says so.
     let farm = generous();
-    let output = run(&farm, &["-q"], "exit 255");
+    let what = "says 'debug1: Connecting'; says 'board@farm: Permission denied (publickey).'; exit 255";
+    let output = run(&farm, &["-q"], what);
+    assert_snapshot!(told(&farm, &output), @"
+    --- stderr
+    board@farm: Permission denied (publickey).
+    --- exit status: 255
+    ");
+    assert_eq!(closed_because(&farm), "its user's ssh failed with exit code 255");
+}
+
+const BEGUN: &str = "says 'debug1: Entering interactive session.'";
+
+#[test]
+fn a_command_is_never_begun_twice() {
+    let (farm, home) = (generous(), Home::new());
+    let output = command(&home, &farm, &["-q"], &format!("{BEGUN}; exit 255")).output().unwrap();
+    assert_snapshot!(told(&farm, &output), @"
+    --- stderr
+    error: job 42: connection lost; whether the command ended is unknown
+    --- exit status: 121
+    ");
+    assert_eq!((output.status.code(), home.attempts()), (Some(121), 1));
+    assert_eq!(closed_because(&farm), "the connection to the board was lost");
+}
+
+#[test]
+fn a_command_that_did_not_begin_is_tried_again() {
+    let (farm, home) = (generous(), Home::new());
+    let refused = "says 'ssh: connect to host farm.example port 20007: Connection refused'; exit 255";
+    let what = format!("if [ $(wc -l <\"$FAKE/attempts\") -lt 3 ]; then {refused}; fi; {BEGUN}; exit 7");
+    let output = command(&home, &farm, &[], &what).output().unwrap();
+    assert_snapshot!(told(&farm, &output), @"
+    --- stderr
+    request 42 waits at place 1
+    request 42 runs on worker 01900000-0000-7000-8000-000000000001
+    grove: no connection to the board: ssh: connect to host farm.example port 20007: Connection refused; trying again for up to 1m, Ctrl-C gives it back
+    grove: connected
+    --- exit status: 7
+    ");
+    assert_eq!(home.attempts(), 3);
+
+    let home = Home::new();
+    let output = command(&home, &farm, &["-q", "--no-reconnect"], &what).output().unwrap();
+    assert_snapshot!(told(&farm, &output), @"
+    --- stderr
+    error: job 42 has no connection to its board: ssh: connect to host farm.example port 20007: Connection refused
+    --- exit status: 121
+    ");
+    assert_eq!(home.attempts(), 1);
+
+    let home = Home::new();
+    let what = refused.to_owned();
+    let output = command(&home, &farm, &["-q", "--away", "2s"], &what).output().unwrap();
+    assert_eq!(output.status.code(), Some(121), "{}", told(&farm, &output));
+    assert!(home.attempts() > 1);
+}
+
+#[test]
+fn a_code_of_255_is_the_commands_own() {
+    let (farm, home) = (generous(), Home::new());
+    let status = "says 'debug1: client_input_channel_req: channel 0 rtype exit-status reply 0'";
+    let output = command(&home, &farm, &["-q"], &format!("{BEGUN}; {status}; exit 255")).output().unwrap();
     assert_eq!(output.status.code(), Some(255), "{}", told(&farm, &output));
     assert_eq!(closed_because(&farm), Value::Null);
+}
+
+#[test]
+fn a_command_that_nobody_reads_ends() {
+    let (farm, home) = (generous(), Home::new());
+    let what = format!("{BEGUN}; says 'debug2: channel 0: write failed'; exec sleep 1000");
+    let output = command(&home, &farm, &["-q"], &what).output().unwrap();
+    assert_eq!(output.status.code(), Some(141), "{}", told(&farm, &output));
+}
+
+#[test]
+fn the_farms_warnings_are_shown_once() {
+    let (farm, home) = (generous(), Home::new());
+    let mut warned = running(&HOST_KEYS);
+    let at = crate::kit::ago("-9m");
+    warned["warnings"] = json!([{"code": "ending", "text": "job 42 ends in 9m", "at": at}]);
+    farm.on(HEARTBEAT, 200, warned);
+    let child =
+        command(&home, &farm, &["--heartbeat", "1s"], "while ! [ -e \"$FAKE/go\" ]; do sleep 0.1; done");
+    let mut child = child;
+    let child = child.spawn().unwrap();
+    farm.wait_for(HEARTBEAT, 4);
+    std::fs::write(home.path("fake/go"), "").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_snapshot!(told(&farm, &output), @"
+    --- stderr
+    request 42 waits at place 1
+    request 42 runs on worker 01900000-0000-7000-8000-000000000001
+    grove: job 42 ends in 9m
+    ");
+}
+
+#[test]
+fn a_job_that_is_kept_is_not_closed() {
+    let (farm, home) = (generous(), Home::new());
+    let mut kept = running(&HOST_KEYS);
+    kept["job"]["kept"] = true.into();
+    farm.on(HEARTBEAT, 200, kept);
+    let child =
+        command(&home, &farm, &["--heartbeat", "1s"], "while ! [ -e \"$FAKE/go\" ]; do sleep 0.1; done");
+    let mut child = child;
+    let child = child.spawn().unwrap();
+    farm.wait_for(HEARTBEAT, 3);
+    std::fs::write(home.path("fake/go"), "").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert!(
+        told(&farm, &output).contains("job 42 goes on: `grove ssh --job 42`"),
+        "{}",
+        told(&farm, &output)
+    );
+    assert!(farm.calls_of(CLOSE).is_empty());
+}
+
+#[test]
+fn a_terminal_that_goes_leaves_the_board_to_its_user() {
+    let (farm, home) = (generous(), Home::new());
+    let what = "touch \"$FAKE/ready\"; exec sleep 1000";
+    let child = command(&home, &farm, &["-q", "--away", "5m"], what).spawn().unwrap();
+    home.wait_for("fake/ready");
+    signal(&child, Signal::HUP);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(129), "{}", told(&farm, &output));
+    assert!(farm.calls_of(CLOSE).is_empty());
+    assert!(farm.calls()[0].body.contains(r#""away":"5m""#), "{}", farm.calls()[0].body);
+}
+
+#[test]
+fn local_runs_here_and_knows_the_board() {
+    let (farm, home) = (generous(), Home::new());
+    let script = "env | grep ^GROVE_ | grep -v SERVER | sort; cat \"$GROVE_SSH_CONFIG\"; exit 3";
+    let mut command = home.command(&farm, &["run", "-q", "--local", "--", "sh", "-c", script]);
+    let output = command.env("XDG_CONFIG_HOME", home.path("conf")).output().unwrap();
+    assert_snapshot!(home.plain(&told(&farm, &output)), @r#"
+    GROVE_BOARD_HOST=farm.example
+    GROVE_BOARD_PORT=20007
+    GROVE_BOARD_USER=boruta-user
+    GROVE_JOB=42
+    GROVE_SSH_CONFIG=PRIVATE/ssh_config
+    GROVE_WORKER=01900000-0000-7000-8000-000000000001
+    Host board
+      HostName farm.example
+      Port 20007
+      User boruta-user
+      HostKeyAlias grove-01900000-0000-7000-8000-000000000001
+      UserKnownHostsFile PRIVATE/known_hosts
+      GlobalKnownHostsFile /dev/null
+      StrictHostKeyChecking yes
+      UpdateHostKeys no
+      IdentitiesOnly yes
+      PreferredAuthentications publickey
+      ControlMaster no
+      ControlPath none
+      ServerAliveInterval 10
+      ConnectTimeout 15
+      SendEnv LANG LC_* GROVE_JOB GROVE_WORKER
+      IdentityFile "HOME/conf/grove/id_ed25519"
+    --- exit status: 3
+    "#);
+    assert!(!home.path("fake/started").exists());
+    assert_eq!(farm.calls_of(CLOSE).len(), 1);
+}
+
+#[test]
+fn local_ends_with_the_board() {
+    let (farm, home) = (generous(), Home::new());
+    let over = problem(Code::RequestState, "request 42 is failed", None);
+    farm.on(HEARTBEAT, 200, running(&HOST_KEYS)).on(HEARTBEAT, 409, over);
+    farm.on(REQUEST, 200, ended("failed", Some("the board does not answer"), false));
+    let script = "trap 'echo asked to; exit 0' TERM; sleep 1000 & wait";
+    let words = ["run", "-q", "--heartbeat", "1s", "--local", "--", "sh", "-c", script];
+    let output = home.command(&farm, &words).output().unwrap();
+    assert_snapshot!(told(&farm, &output), @"
+    asked to
+    --- stderr
+    error: request 42 lost its board, which failed: the board does not answer
+    --- exit status: 121
+    ");
+    assert!(farm.calls_of(CLOSE).is_empty());
+}
+
+#[test]
+fn local_needs_its_program() {
+    let farm = generous();
+    let output = Home::new().command(&farm, &["run", "--local", "--", "no-such-program"]).output().unwrap();
+    assert_snapshot!(told(&farm, &output), @"
+    --- stderr
+    error: there is no no-such-program on this machine
+    hint: with --local the command runs on this machine; leave it out to run it on the board
+    --- exit status: 1
+    ");
+    assert!(farm.calls().is_empty());
+}
+
+#[test]
+fn words_and_folders_of_any_bytes_do() {
+    use std::os::unix::ffi::OsStringExt;
+    let (farm, home) = (generous(), Home::new());
+    let odd = home.path("t'm \"p");
+    std::fs::create_dir(&odd).unwrap();
+    let mut command = home.command(&farm, &["run", "-q", "--", "printf"]);
+    command.arg(std::ffi::OsString::from_vec(b"caf\xe9".to_vec())).env("TMPDIR", &odd);
+    assert!(command.status().unwrap().success());
+    let words = std::fs::read(home.path("fake/argv")).unwrap();
+    let end = b"exit $?' sh printf 'caf\xe9'\n";
+    assert!(words.ends_with(end), "{}", String::from_utf8_lossy(&words));
+    assert!(!String::from_utf8_lossy(&words).contains("t'm"), "{}", String::from_utf8_lossy(&words));
+}
+
+#[test]
+fn stdin_may_be_left_to_the_caller() {
+    let (farm, home) = (generous(), Home::new());
+    let script = "while read line; do \"$0\" run -nq -- \"$line\"; done";
+    let mut command = home.command(&farm, &[]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_grove")]).stdin(std::process::Stdio::piped());
+    for (name, value) in command.env("FAKE_DO", "cat; exit 0").get_envs() {
+        shell.env(name, value.unwrap());
+    }
+    run_with_input(shell, "one\ntwo\n");
+    assert_eq!(home.attempts(), 2);
 }
 
 #[test]
@@ -516,5 +782,5 @@ fn a_farm_that_goes_away_is_warned_about() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(5));
     let text = String::from_utf8(output.stderr).unwrap().replace(&url, "http://FARM");
-    assert_snapshot!(text, @"warning: request 42 could not be closed: http://FARM does not answer; the farm closes it when no heartbeat comes");
+    assert_snapshot!(text, @"warning: request 42 could not be closed: http://FARM does not answer; the farm closes it when it has heard nothing for 1m");
 }

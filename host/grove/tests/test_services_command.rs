@@ -94,7 +94,7 @@ fn show() {
     assert_snapshot!(grove(&farm, &["services", "x"]), @r#"
     --- stderr
     error: no service is named "x"
-    hint: list them
+    hint: `grove services` shows the services there are
     --- exit status: 1
     "#);
 }

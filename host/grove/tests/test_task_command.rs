@@ -38,7 +38,8 @@ fn help_says() {
           --kind <KIND>        Only those that do this: prepare, maintain, open, check, recheck
           --phase <PHASE>      Only those that are so far: waiting, running, succeeded, failed,
                                cancelled
-          --limit <N>          How many at most [default: 50]
+          --limit <N>          How many of the newest [default: 50]
+          --all                Every one
       -h, --help               Print help
       -V, --version            Print version
 
@@ -103,6 +104,8 @@ fn list() {
     TASK                                  KIND     PHASE    DONE  WORKER                                QUEUED  NOTE
     01900000-0000-7000-8000-00000000000a  prepare  running  40%   01900000-0000-7000-8000-000000000001  4m ago  waiting for the board
     01900000-0000-7000-8000-00000000000a  prepare  running  40%   01900000-0000-7000-8000-000000000001  4m ago  waiting for the board
+    --- stderr
+    the newest 2 of more; --all shows every one
     ");
     assert_snapshot!(calls(&farm), @"GET /api/v2/tasks?phase=running&worker=01900000-0000-7000-8000-000000000001&limit=2");
 }
@@ -171,6 +174,8 @@ fn what_was_skipped_and_said_last_is_shown() {
     2026-01-31T12:00:00.123Z  warn      line 10
     2026-01-31T12:00:00.123Z  warn      line 11
     2026-01-31T12:00:00.123Z  warn      line 12
+    --- stderr
+    the last 10 lines; `grove task logs 01900000-0000-7000-8000-00000000000a` shows every one
     ");
 }
 

@@ -427,6 +427,7 @@ fn edit_is_tried_again_on_what_a_worker_is_now() {
     assert_snapshot!(grove(&farm, &args), @"
     --- stderr
     error: it is at revision 8 now
+    hint: it changed at the same time: look at what it is now, and try again
     --- exit status: 1
     ");
     assert_eq!(farm.calls_of("PATCH").len(), 10);
@@ -533,7 +534,7 @@ fn state_refused() {
     assert_snapshot!(grove(&farm, &["worker", "state", "maintenance", BOARD]), @"
     --- stderr
     error: job 42 runs on it
-    hint: close request 42 first
+    hint: end the job first with `grove request close`, or say --force, which ends it
     --- exit status: 1
     ");
 }

@@ -31,6 +31,21 @@ pub struct Job {
     pub ended: Option<Timestamp>,
     /// How often it was prolonged.
     pub prolongs: u32,
+    /// Since when its client has been silent; null while it is heard of.
+    #[serde(default)]
+    pub away_since: Option<Timestamp>,
+    /// Since when its board has not answered; null while it does.
+    #[serde(default)]
+    pub unreachable_since: Option<Timestamp>,
+    /// Whether it outlives its client: heartbeats are no longer needed.
+    #[serde(default)]
+    pub kept: bool,
+    /// Who ended it; null while it runs.
+    #[serde(default)]
+    pub ended_by: Option<String>,
+    /// Why it ended, where that is worth telling; null while it runs.
+    #[serde(default)]
+    pub reason: Option<String>,
     /// How the user gets in; null once it has ended.
     pub access: Option<Access>,
 }

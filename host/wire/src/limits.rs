@@ -53,5 +53,7 @@ pub const WAIT_SECONDS: u64 = 60;
 pub const HEARTBEAT_MIN_SECONDS: u64 = 1;
 /// Seconds between heartbeats, at most.
 pub const HEARTBEAT_MAX_SECONDS: u64 = 24 * 3600;
+/// Seconds without traffic after which a job may be given back, at least.
+pub const IDLE_MIN_SECONDS: u64 = 60;
 /// Priority of a request that names none.
 pub const PRIORITY_DEFAULT: u8 = 8;

@@ -60,7 +60,10 @@ pub struct Plugin {
     pub previous: Option<VersionName>,
     /// While a new version must prove itself; else null.
     pub probation: Option<Probation>,
-    /// What it was granted, one line each.
+    /// What its manifest asks for, one line each.
+    #[serde(default)]
+    pub wants: Vec<String>,
+    /// What it was granted of that, one line each.
     pub grants: Vec<String>,
     /// Why it is not in use, or what it last did wrong.
     pub trouble: Option<String>,
@@ -124,7 +127,10 @@ pub struct PluginVersion {
     pub active: bool,
     /// Workers that are pinned to it.
     pub pinned_workers: u64,
-    /// What it was granted, one line each.
+    /// What its manifest asks for, one line each.
+    #[serde(default)]
+    pub wants: Vec<String>,
+    /// What it was granted of that, one line each.
     pub grants: Vec<String>,
     /// Why it cannot be used, or what it last did wrong.
     pub trouble: Option<String>,

@@ -54,7 +54,8 @@ pub struct Request {
     pub wants: Vec<String>,
     /// 1 (highest) to 16.
     pub priority: u8,
-    /// Place in the queue, from 1; null when it is not in it.
+    /// Place in the queue, from 1, among those that want boards that it could have; where the queue is very long, among all.
+    /// Null when it is not in it.
     pub position: Option<u64>,
     /// Why it waits. Only in the answer to its creation, and with `?why=true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,12 +71,27 @@ pub struct Request {
     pub length: Option<Span>,
     /// How often its client promised a heartbeat; null = no promise.
     pub heartbeat: Option<Span>,
+    /// Its job is kept so long after the last heartbeat, as far as the farm allows; null = until a few are missed.
+    #[serde(default)]
+    pub away: Option<Span>,
+    /// Its job is given back when nothing went through its tunnel for so long; null = never.
+    #[serde(default)]
+    pub idle: Option<Span>,
+    /// Its job is prolonged by itself for as long as it is used.
+    #[serde(default)]
+    pub extend: bool,
     /// For policies.
     pub hints: BTreeMap<String, String>,
     /// The worker whose job is being opened for it.
     pub reserved: Option<Uuid>,
     /// Its job, once opened; kept after the end.
     pub job: Option<Job>,
+    /// Who ended it; null while it lives, and of one that an earlier version of the farm ended.
+    #[serde(default)]
+    pub ended_by: Option<String>,
+    /// What its user should know now. Only in the answer to a heartbeat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warnings: Option<Vec<Warning>>,
     /// Changes with every write; also its ETag.
     pub revision: u64,
 }
@@ -83,7 +99,8 @@ pub struct Request {
 /// Why a request waits.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Reason {
-    /// Stable word: `not_yet_valid`, `no_such_worker`, `no_idle_worker`, `opening`, `policy`, `requeued`, `ended` …
+    /// Stable word: `not_yet_valid`, `no_such_worker`, `no_idle_worker`, `opening`, `limit`, `shortage`, `ahead`,
+    /// `job_ahead`, `recheck`, `farm_maintenance`, `policy`, `requeued`, `ended` …
     pub code: String,
     /// A sentence.
     pub text: String,
@@ -91,6 +108,18 @@ pub struct Reason {
     pub worker: Option<Uuid>,
     /// Until when it surely holds.
     pub until: Option<Timestamp>,
+}
+
+/// What the user of a job should know.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Warning {
+    /// Stable word: `ending` (its time is soon up), `idle` (it is soon given back, because nothing moves), `unreachable` (its
+    /// board does not answer).
+    pub code: String,
+    /// A sentence.
+    pub text: String,
+    /// When what it warns of happens; of `unreachable`, since when it is so.
+    pub at: Timestamp,
 }
 
 /// `POST /api/v2/requests`.
@@ -118,6 +147,16 @@ pub struct NewRequest {
     /// The client promises a heartbeat this often: the request is closed when it goes silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heartbeat: Option<Span>,
+    /// Keep the job so long after the last heartbeat, as far as the farm allows; left out = until a few are missed. Only with
+    /// `heartbeat`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away: Option<Span>,
+    /// Give the job back when nothing went through its tunnel for so long; left out = never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Span>,
+    /// Prolong the job by itself for as long as it is used, as far as the farm allows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub extend: bool,
     /// For policies.
     #[serde(default)]
     pub hints: BTreeMap<String, String>,
@@ -133,6 +172,9 @@ impl Default for NewRequest {
             deadline: None,
             keys: Vec::new(),
             heartbeat: None,
+            away: None,
+            idle: None,
+            extend: false,
             hints: BTreeMap::new(),
         }
     }
@@ -166,9 +208,21 @@ pub struct CloseRequest {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prolong {
-    /// How long the job shall run from now; left out = the farm's default.
+    /// How long the job shall run from now; left out = as long as it was asked for, or else the farm's default.
     #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
     pub length: Option<Span>,
+    /// Also when it would end earlier than it does now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shorten: bool,
+}
+
+/// `POST /api/v2/requests/{id}/heartbeat`; the body may be left out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Heartbeat {
+    /// Something that the client started on the board still runs.
+    #[serde(default)]
+    pub busy: bool,
 }
 
 fn default_priority() -> u8 {

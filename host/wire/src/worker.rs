@@ -65,6 +65,9 @@ pub struct Worker {
     pub introspection: Option<NewestIntrospection>,
     /// Its way back from failed; null unless it failed lately.
     pub recovery: Option<Recovery>,
+    /// Whether it goes to maintenance as soon as no job holds it.
+    #[serde(default)]
+    pub drain: bool,
     /// Changes with its state and its registration.
     pub generation: u64,
     /// Changes with every write; also its ETag.

@@ -110,8 +110,12 @@ impl Farm {
 
     /// Waits for an event of this kind about this.
     pub async fn until_event(&self, kind: &str, subject: &str) -> Event {
-        let query =
-            EventsQuery { after: Some(0), subject: Some(subject.to_owned()), kind: Some(kind.to_owned()) };
+        let query = EventsQuery {
+            after: Some(0),
+            subject: Some(subject.to_owned()),
+            kind: Some(kind.to_owned()),
+            ..EventsQuery::default()
+        };
         let look = || async { self.past_events(&query).next().await.unwrap() };
         wait::until(&format!("event {kind} of {subject}"), look).await
     }

@@ -1,6 +1,6 @@
 //! A real `grove serve`, as a child process that ends with its test.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::ops::{Deref, DerefMut};
@@ -44,6 +44,8 @@ pub struct Setup {
     pub flags: Vec<String>,
     /// Its state is on a disk of its own, of this many MiB.
     pub disk: Option<u32>,
+    /// Ports for tunnels, where these are few.
+    pub ports: Option<u16>,
 }
 
 impl Setup {
@@ -80,7 +82,7 @@ impl Grove {
     pub fn start(setup: Setup) -> Grove {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let first = first_port();
-        let last = first + PORTS - 1;
+        let last = first + setup.ports.unwrap_or(PORTS) - 1;
         let config = format!(
             "{}\n[tunnels]\nfirst_port = {first}\nlast_port = {last}\n[keys]\npool = 3\n",
             setup.config
@@ -234,6 +236,48 @@ impl Grove {
         let status = fs::read_to_string(format!("/proc/{}/status", process.0.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1e3
+    }
+
+    /// Its children: their numbers, and the memory in use of each in MB.
+    pub fn children(&self) -> Vec<(u32, f64)> {
+        let process = self.process.as_ref().expect("it does not run");
+        let tasks = fs::read_dir(format!("/proc/{}/task", process.0.id())).unwrap();
+        let children =
+            tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+        let numbers =
+            children.flat_map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        let child = |number: String| {
+            let status = fs::read_to_string(format!("/proc/{number}/status")).ok()?;
+            let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+            let kilobytes: f64 = resident.trim().trim_end_matches(" kB").parse().ok()?;
+            Some((number.parse().ok()?, kilobytes / 1e3))
+        };
+        numbers.filter_map(child).collect()
+    }
+
+    /// Seconds of processor time that children took which have ended.
+    pub fn seconds_of_children(&self) -> f64 {
+        let process = self.process.as_ref().expect("it does not run");
+        let stat = fs::read_to_string(format!("/proc/{}/stat", process.0.id())).unwrap();
+        // After the name, which may hold anything: the state is the first field.
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks: u64 = fields[13].parse::<u64>().unwrap() + fields[14].parse::<u64>().unwrap();
+        // Linux counts in hundredths, whatever its own clock does.
+        ticks as f64 / 100.0
+    }
+
+    /// How often each thread of the process has waited for something, by its number and name.
+    pub fn waits(&self) -> BTreeMap<(String, String), u64> {
+        let process = self.process.as_ref().expect("it does not run");
+        let threads = fs::read_dir(format!("/proc/{}/task", process.0.id())).unwrap();
+        let waits = |thread: PathBuf| {
+            // It may have ended meanwhile.
+            let status = fs::read_to_string(thread.join("status")).ok()?;
+            let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            let waited = field("voluntary_ctxt_switches:")?.parse().ok()?;
+            Some(((thread.file_name()?.to_str()?.to_owned(), field("Name:")?.to_owned()), waited))
+        };
+        threads.flatten().filter_map(|thread| waits(thread.path())).collect()
     }
 
     fn log_file(&self) -> PathBuf {

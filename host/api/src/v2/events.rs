@@ -32,7 +32,7 @@ const PIECE: usize = 64 << 10;
 /// A stream that has nothing to say says so this often, so that both ends know that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Query: `after` (or `cursor`), `subject`, `kind`, and `limit` for pages.
+/// Query: `after` (or `cursor`), `subject`, `kind`, and `order` (asc, desc) and `limit` for pages.
 pub(crate) async fn events(
     State(front): State<Front>,
     Served(app): Served,
@@ -41,22 +41,29 @@ pub(crate) async fn events(
 ) -> Result<Response, Refuse> {
     let mut query = Query::new(&uri);
     let (after, cursor) = (query.number("after")?, query.number("cursor")?);
-    if after.is_some() && cursor.is_some() {
+    let newest_first = query.descending()?;
+    if after.is_some() && cursor.is_some() && !newest_first {
         return Err(bad_query("cursor", "after says the same: give one of them"));
     }
     let subject = query.parse::<Subject>("subject")?;
     let kind = query.text("kind")?;
     let limit = query.limit()?;
     query.done()?;
-    let after = after.or(cursor);
     let wants_stream = headers.get_all(ACCEPT).iter().any(|accept| {
         accept.to_str().is_ok_and(|accept| {
             accept.split(',').any(|kind| kind.trim().to_ascii_lowercase().starts_with("text/event-stream"))
         })
     });
     if !wants_stream {
-        return page(&app, EventQuery { after: after.unwrap_or(0), subject, kind, limit }).await;
+        // A cursor is where the page before ended.
+        let (after, before) = if newest_first { (after, cursor) } else { (after.or(cursor), None) };
+        let after = after.unwrap_or(0);
+        return page(&app, EventQuery { after, before, newest_first, subject, kind, limit }).await;
     }
+    if newest_first {
+        return Err(bad_query("order", "a stream goes on with what happens: leave it out"));
+    }
+    let after = after.or(cursor);
     let resumed = last_event_id(&headers)?;
     open(&front, app, resumed.or(after), subject, kind)
 }
@@ -188,6 +195,8 @@ impl Stream {
     async fn catch_up(&mut self) -> Option<()> {
         let query = EventQuery {
             after: self.last,
+            before: None,
+            newest_first: false,
             subject: self.subject.clone(),
             kind: self.kind.clone(),
             limit: BATCH,

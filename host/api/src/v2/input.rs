@@ -194,6 +194,16 @@ impl Query {
         Ok(self.one_of(name, read, &["true", "false"])?.unwrap_or(false))
     }
 
+    /// Takes `order`: whether it is the descending one.
+    pub(crate) fn descending(&mut self) -> Result<bool, Refuse> {
+        let read = |text: &str| match text {
+            "asc" => Some(false),
+            "desc" => Some(true),
+            _ => None,
+        };
+        Ok(self.one_of("order", read, &["asc", "desc"])?.unwrap_or(false))
+    }
+
     /// Takes `limit`.
     pub(crate) fn limit(&mut self) -> Result<usize, Refuse> {
         let Some(limit) = self.number("limit")? else { return Ok(limits::PAGE_DEFAULT) };

@@ -38,14 +38,17 @@ pub(crate) async fn install(
     let (head, body) = request.into_parts();
     Query::new(&head.uri).done()?;
     let expected = revision::expected(&head.headers)?;
-    let _place = front.uploads.try_acquire().map_err(|_| {
+    let Ok(_place) = front.uploads.try_acquire() else {
+        // A client that cannot send does not look for an answer.
+        upload::discard(body, front.limits.body).await;
         let problem =
             Problem::new(Code::Overloaded, "as many plugins are being taken in as the server takes");
-        problem.hint("try again when they are in")
-    })?;
+        return Err(problem.hint("try again when they are in").into());
+    };
     let sent = upload::read(&head.headers, body, front.limits.body).await?;
     let work = app.plugins.install(&app.actor, sent.manifest, sent.component, sent.activate, expected);
-    let (plugin, created) = Asked::about(&app, "").carry_out(work).await?;
+    // A client that goes away while its plugin is being tried out takes that along.
+    let (plugin, created) = work.await.map_err(|refused| Asked::about(&app, "").refuse(refused))?;
     let status = if created == Created::Yes { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = answer(status, &plugin);
     if let Ok(location) = HeaderValue::from_str(&format!("/api/v2/plugins/{}", plugin.name)) {

@@ -29,14 +29,14 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// One request.
 fn answer(app: &App, request: &Request) -> Response {
     let farm = app.controller.farm();
-    let shown = show::request(&farm, request, &app.options.advertise);
+    let shown = show::request(&farm.places(), request, &app.options.advertise);
     revision::with_etag(StatusCode::OK, request.revision, &shown)
 }
 
 /// One request, with the reasons why it waits.
 async fn answer_with_why(app: &App, status: StatusCode, request: &Request) -> Response {
     let farm = app.controller.farm();
-    let mut shown = show::request(&farm, request, &app.options.advertise);
+    let mut shown = show::request(&farm.places(), request, &app.options.advertise);
     if request.state == request::State::Waiting
         && let Ok(reasons) = app.controller.why(request.id).await
     {
@@ -100,12 +100,7 @@ pub(crate) async fn list(Served(app): Served, uri: Uri) -> Result<Response, Refu
     let state = query.one_of("state", request::State::from_name, &names)?;
     let owner = query.text("owner")?;
     let worker = query.text("worker")?.map(|text| worker_id(&text)).transpose()?;
-    let word = |text: &str| match text {
-        "asc" => Some(false),
-        "desc" => Some(true),
-        _ => None,
-    };
-    let descending = query.one_of("order", word, &["asc", "desc"])?.unwrap_or(false);
+    let descending = query.descending()?;
     let cursor = query.text("cursor")?;
     let cursor =
         cursor.map(|text| text.parse::<u64>().map_err(|_| bad_query("cursor", "it is not one of ours")));
@@ -132,7 +127,8 @@ pub(crate) async fn list(Served(app): Served, uri: Uri) -> Result<Response, Refu
             (Some(Ok(place) | Err(place)), true) => 0..place,
         };
         let rest = all.focus().narrow(places);
-        let shown = |request: &Arc<Request>| show::request(&farm, request, &host);
+        let places = farm.places();
+        let shown = |request: &Arc<Request>| show::request(&places, request, &host);
         let (items, more): (Vec<_>, _) = if descending {
             take(rest.into_iter().rev().filter(fits), limit, shown)
         } else {
@@ -224,6 +220,12 @@ fn wish(app: &App, sent: NewRequest) -> Result<Create, Refuse> {
     {
         return Err(invalid("heartbeat", "promise one every 1s to 1d"));
     }
+    if sent.away.is_some() && sent.heartbeat.is_none() {
+        return Err(invalid("away", "it counts from the last heartbeat: promise one with \"heartbeat\""));
+    }
+    if sent.idle.is_some_and(|idle| idle.as_secs() < limits::IDLE_MIN_SECONDS) {
+        return Err(invalid("idle", "what moves is counted by the minute: give 1m or more"));
+    }
     Ok(Create {
         priority: sent.priority,
         valid_after: sent.valid_after.map(Moment::utc),
@@ -234,6 +236,9 @@ fn wish(app: &App, sent: NewRequest) -> Result<Create, Refuse> {
             length: length(sent.length)?,
             keys,
             heartbeat: sent.heartbeat.map(signed),
+            away: sent.away.map(signed),
+            idle: sent.idle.map(signed),
+            extend: sent.extend,
             hints: sent.hints,
             idempotency: None,
         },

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use grove_control::Reason;
-use grove_control::farm::Farm;
+use grove_control::farm::{Farm, Places};
 use grove_domain::capability::Map;
 use grove_domain::limit::{Limit, Scope};
 use grove_domain::mode::{FarmMode, Mode};
@@ -52,6 +52,7 @@ pub(super) fn worker(farm: &Farm, worker: &Worker) -> wire_worker::Worker {
             recheck_at: recovery.recheck_at,
             quarantined: recovery.quarantined,
         }),
+        drain: worker.drain,
         generation: worker.generation,
         revision: worker.revision,
     }
@@ -69,7 +70,7 @@ fn worker_state(state: worker::State) -> wire_worker::WorkerState {
 }
 
 /// `host` is where tunnels are.
-pub(super) fn request(farm: &Farm, request: &Request, host: &str) -> wire_request::Request {
+pub(super) fn request(places: &Places<'_>, request: &Request, host: &str) -> wire_request::Request {
     wire_request::Request {
         id: request.id.0,
         state: match request.state {
@@ -86,16 +87,21 @@ pub(super) fn request(farm: &Farm, request: &Request, host: &str) -> wire_reques
         owner: request.spec.owner.name.clone(),
         wants: request.spec.wants.describe(),
         priority: request.priority.get(),
-        position: farm.position(request).map(|place| place as u64),
+        position: places.of(request).map(|place| place as u64),
         why: None,
         created: request.created,
         valid_after: request.valid_after.at,
         deadline: request.deadline.at,
         length: request.spec.length.and_then(span),
         heartbeat: request.spec.heartbeat.and_then(span),
+        away: request.spec.away.and_then(span),
+        idle: request.spec.idle.and_then(span),
+        extend: request.spec.extend,
         hints: request.spec.hints.clone(),
         reserved: request.reserved.map(|worker| worker.0),
         job: job(request, host, false),
+        ended_by: request.ended_by.clone(),
+        warnings: None,
         revision: request.revision,
     }
 }
@@ -118,6 +124,11 @@ pub(super) fn job(request: &Request, host: &str, secret: bool) -> Option<job::Jo
         timeout: job.timeout,
         ended: job.ended,
         prolongs: job.prolongs,
+        away_since: job.away,
+        unreachable_since: job.unreachable,
+        kept: job.kept,
+        ended_by: request.ended_by.clone(),
+        reason: request.reason.clone().filter(|_| job.ended.is_some()),
         access: job.ended.is_none().then(access),
     })
 }

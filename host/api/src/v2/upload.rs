@@ -38,6 +38,22 @@ pub(super) struct Upload {
     pub(super) activate: bool,
 }
 
+/// Takes what is sent, and keeps nothing of it: not more than an upload has, and not for longer than that.
+pub(super) async fn discard(body: Body, longest: Duration) {
+    let mut pieces = body.into_data_stream();
+    let mut left = WHOLE;
+    let all = async {
+        while let Some(Ok(piece)) = pieces.next().await {
+            left = left.saturating_sub(piece.len() as u64);
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Whoever is slower gets the answer in the middle.
+    let _ = tokio::time::timeout(longest, all).await;
+}
+
 /// Reads `manifest`, `component` and `activate` (true without it). A form that is only wrong in what it says is read to
 /// its end, so that its sender hears what is wrong.
 pub(super) async fn read(headers: &HeaderMap, body: Body, patience: Duration) -> Result<Upload, Refuse> {

@@ -64,6 +64,13 @@ async fn pages_of_history() {
     assert_eq!((page["items"].as_array().unwrap().len(), page["next"].as_str()), (4, Some("4")));
     let page = kit.get("/api/v2/events?limit=4&cursor=4").await.json();
     assert_eq!((page["items"].as_array().unwrap().len(), page["next"].as_str()), (2, None));
+    let seqs = |page: &serde_json::Value| -> Vec<u64> {
+        page["items"].as_array().unwrap().iter().map(|event| event["seq"].as_u64().unwrap()).collect()
+    };
+    let page = kit.get("/api/v2/events?limit=2&order=desc").await.json();
+    assert_eq!((seqs(&page), page["next"].as_str()), (vec![6, 5], Some("5")));
+    let page = kit.get("/api/v2/events?limit=2&order=desc&cursor=5&after=3").await.json();
+    assert_eq!((seqs(&page), page["next"].as_str()), (vec![4], None));
     let page = kit.get("/api/v2/events?subject=request/3&after=0").await.json();
     insta::assert_snapshot!(page);
     let page = kit.get("/api/v2/events?kind=request.state").await.json();

@@ -5,6 +5,9 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use super::hints;
+use crate::escape::escape;
+
 /// An error of the command line itself that knows a way out.
 #[derive(Debug)]
 pub(crate) struct Hinted {
@@ -46,7 +49,7 @@ pub(crate) fn say(error: &(dyn Error + 'static)) {
     while let Some(error) = cause {
         texts.push(error.to_string());
         if let Some(error) = error.downcast_ref::<grove_client::Error>() {
-            hint = error.hint().map(str::to_owned);
+            hint = hints::hint(error).map(str::to_owned);
             // Its text tells the cause already.
             break;
         }
@@ -57,8 +60,10 @@ pub(crate) fn say(error: &(dyn Error + 'static)) {
     }
     let mut err = io::stderr().lock();
     // A user who closed stderr does not want it.
-    let _ = writeln!(err, "error: {}", texts.join(": "));
+    // Errors of files that cannot be read show the place, in several lines.
+    let layout = &['\n', '\t'];
+    let _ = writeln!(err, "error: {}", escape(&texts.join(": "), layout));
     if let Some(hint) = hint {
-        let _ = writeln!(err, "hint: {hint}");
+        let _ = writeln!(err, "hint: {}", escape(&hint, layout));
     }
 }

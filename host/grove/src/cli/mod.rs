@@ -8,6 +8,7 @@ mod clock;
 mod commands;
 mod config;
 mod failure;
+mod hints;
 mod hold;
 mod human;
 mod output;

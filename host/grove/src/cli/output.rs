@@ -1,10 +1,14 @@
-//! How results and remarks reach the user: tables or JSON on stdout, everything else on stderr.
+//! How results and remarks reach the user: tables or JSON on stdout, everything else on stderr. Nothing that came from
+//! outside steers the terminal: all that is printed here is escaped, and this command line's own styling put around it.
 
 use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
+
+use super::failure::Hinted;
+use crate::escape::{escape, escape_json};
 
 /// Form of results.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
@@ -71,7 +75,7 @@ impl Output {
     /// A result for programs.
     pub(crate) fn json(&self, value: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string_pretty(value)?;
-        self.line(&text)
+        print(&escape_json(&text))
     }
 
     /// A list for programs.
@@ -82,14 +86,26 @@ impl Output {
     /// A result for programs that follow a stream: one line each.
     pub(crate) fn json_line(&self, value: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string(value)?;
-        self.line(&text)
+        print(&escape_json(&text))
     }
 
     /// A line of the result.
     pub(crate) fn line(&self, text: &str) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        writeln!(out, "{text}")?;
-        out.flush()
+        print(&escape(text, &['\t']))
+    }
+
+    /// A result that is a text of several lines.
+    pub(crate) fn text(&self, text: &str) -> io::Result<()> {
+        print(&escape(text, &['\n', '\t']))
+    }
+
+    /// Refuses to write on a terminal what is not made to be read there, and cannot be escaped without changing it.
+    pub(crate) fn raw(&self, what: &str) -> Result<io::Stdout, Hinted> {
+        if self.stdout_is_terminal {
+            let hint = "name a file to write it to, or pipe it into a program";
+            return Err(Hinted::new(format!("{what} is not shown on a terminal"), hint));
+        }
+        Ok(io::stdout())
     }
 
     /// A result with columns; `nothing` is the remark when it has no rows.
@@ -108,7 +124,7 @@ impl Output {
         for row in rows {
             table.add_row(row.map(|text| self.cell(text)));
         }
-        self.print(&table)
+        show(&table)
     }
 
     /// One thing, a field per line; fields without a value are left out.
@@ -117,20 +133,36 @@ impl Output {
         for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_empty() && value != "-") {
             table.add_row([Cell::new(name), self.cell(value)]);
         }
-        self.print(&table)
+        show(&table)
     }
 
     /// A remark that is no result: silenced by `--quiet`.
     pub(crate) fn remark(&self, text: &str) {
         if !self.quiet {
             // A user who closed stderr does not want it.
-            let _ = writeln!(io::stderr().lock(), "{text}");
+            let _ = writeln!(io::stderr().lock(), "{}", escape(text, &['\t']));
         }
     }
 
     /// Something that went wrong without ending the command; said even with `--quiet`.
     pub(crate) fn warning(&self, text: &str) {
-        let _ = writeln!(io::stderr().lock(), "warning: {text}");
+        let _ = writeln!(io::stderr().lock(), "warning: {}", escape(text, &['\t']));
+    }
+
+    /// A line beside a running session, whose terminal may be in raw mode: said even with `--quiet`.
+    pub(crate) fn notice(&self, text: &str) {
+        let end = if self.stderr_is_terminal { "\r\n" } else { "\n" };
+        let _ = write!(io::stderr().lock(), "{}{end}", escape(text, &['\t']));
+    }
+
+    /// The same for what must not be missed: on a line of its own, and on terminals with the bell and as their title.
+    pub(crate) fn alert(&self, text: &str) {
+        let plain = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term == "linux");
+        if self.stderr_is_terminal {
+            let title = if plain { String::new() } else { format!("\x1b]0;{}\x07", escape(text, &[])) };
+            let _ = write!(io::stderr().lock(), "\r\n{title}\x07");
+        }
+        self.notice(text);
     }
 
     fn bare(&self) -> Table {
@@ -147,20 +179,27 @@ impl Output {
         table
     }
 
-    fn print(&self, table: &Table) -> io::Result<()> {
-        let text = table.to_string();
-        let lines = text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end());
-        self.line(&lines.collect::<Vec<_>>().join("\n"))
-    }
-
     fn cell(&self, text: String) -> Cell {
         let color = self.color.then(|| state_color(&text)).flatten();
-        let cell = Cell::new(text);
+        let cell = Cell::new(escape(&text, &['\n', '\t']));
         match color {
             Some(color) => cell.fg(color),
             None => cell,
         }
     }
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// Its cells are escaped already; what else is in it is styling.
+fn show(table: &Table) -> io::Result<()> {
+    let text = table.to_string();
+    let lines = text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end());
+    print(&lines.collect::<Vec<_>>().join("\n"))
 }
 
 /// Colour of a cell that is a state.

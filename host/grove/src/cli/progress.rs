@@ -5,6 +5,7 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 
 use super::output::Output;
+use crate::escape::escape;
 
 /// Time between two pictures of the spinner.
 const TICK: Duration = Duration::from_millis(120);
@@ -32,7 +33,7 @@ impl Progress {
             return;
         }
         match &self.spinner {
-            Some(spinner) => spinner.set_message(text.clone()),
+            Some(spinner) => spinner.set_message(escape(&text, &[]).into_owned()),
             None => self.out.remark(&text),
         }
         self.last = text;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use grove_access::secrets::Secrets;
 use grove_control::Settings;
-use grove_control::settings::{Caps, Introspections, Life, Retention, Timeouts};
+use grove_control::settings::{Caps, Introspections, Life, Probes, Retention, Timeouts};
 use grove_domain::group::{Owner, OwnerGroups};
 use grove_domain::introspection::{self, MAX_INVENTORY};
 use grove_domain::moment::SignedDuration;
@@ -16,7 +16,7 @@ use grove_domain::plugin;
 use grove_domain::request::Bounds;
 use grove_domain::worker::Rules;
 use grove_objects::{Keeping, Quotas, S3};
-use grove_runtime::Grants;
+use grove_runtime::{CompileLimits, Grants};
 use grove_wire::{Span, limits};
 use serde::Deserialize;
 
@@ -77,6 +77,20 @@ pub(crate) struct Jobs {
     prolongs: Option<u32>,
     refuse_unsatisfiable: bool,
     missed_heartbeats: u32,
+    away_max: Span,
+    probe_every: Span,
+    when_unreachable: WhenUnreachable,
+    unreachable_for: Span,
+}
+
+/// What becomes of a job whose board does not answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WhenUnreachable {
+    /// It waits for the board until its time is up.
+    Wait,
+    /// It fails when the board has been unreachable for `unreachable_for`.
+    Fail,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -166,11 +180,13 @@ pub(crate) struct TunnelConfig {
     pub(crate) idle: Option<Span>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct KeyConfig {
     /// Generated pairs kept ready.
     pub(crate) pool: usize,
+    /// Most of them, when many are taken.
+    pub(crate) pool_max: usize,
 }
 
 /// Characters that can not be tried out one after the other.
@@ -200,6 +216,19 @@ pub(crate) struct PluginConfig {
     pub(crate) settings: BTreeMap<String, toml::Table>,
     /// When a version that replaced another goes back to it.
     pub(crate) probation: ProbationConfig,
+    /// What compiling one may take.
+    pub(crate) compile: CompileConfig,
+}
+
+/// With less memory a compiler does not even begin.
+const LEAST_COMPILER_MIB: u32 = 64;
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CompileConfig {
+    /// Processor time.
+    processor: Span,
+    memory_mib: u32,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -273,6 +302,19 @@ impl Default for OwnerConfig {
     }
 }
 
+impl CompileConfig {
+    pub(crate) fn limits(&self) -> CompileLimits {
+        let processor = Duration::from_secs(self.processor.as_secs());
+        CompileLimits { processor, memory: u64::from(self.memory_mib) << 20 }
+    }
+}
+
+impl Default for CompileConfig {
+    fn default() -> Self {
+        Self { processor: span(60), memory_mib: 1024 }
+    }
+}
+
 impl Default for ProbationConfig {
     fn default() -> Self {
         Self { length: span(300), failures: 3, percent: 50 }
@@ -315,6 +357,10 @@ impl Default for Jobs {
             prolongs: None,
             refuse_unsatisfiable: false,
             missed_heartbeats: 3,
+            away_max: span(3600),
+            probe_every: span(30),
+            when_unreachable: WhenUnreachable::Wait,
+            unreachable_for: span(600),
         }
     }
 }
@@ -409,7 +455,7 @@ impl Default for TunnelConfig {
 
 impl Default for KeyConfig {
     fn default() -> Self {
-        Self { pool: 16 }
+        Self { pool: 16, pool_max: 256 }
     }
 }
 
@@ -454,6 +500,13 @@ impl Config {
         if let Some(folder) = self.plugins.folder.as_deref().filter(|folder| !folder.is_dir()) {
             bail!("the plugin folder {} is not there; make it, or name another one", folder.display());
         }
+        let CompileConfig { processor, memory_mib } = self.plugins.compile;
+        if processor.as_secs() == 0 || memory_mib < LEAST_COMPILER_MIB {
+            bail!(
+                "plugins.compile.processor must be 1s or more, and plugins.compile.memory_mib {LEAST_COMPILER_MIB} or more: \
+                 no plugin can be compiled with less"
+            );
+        }
         let most = MAX_INVENTORY >> 10;
         if self.introspection.inventory_kib > most {
             bail!("introspection.inventory_kib must not be greater than {most}");
@@ -494,6 +547,13 @@ impl Config {
             job_length: signed(self.jobs.length),
             job_length_max: signed(self.jobs.max),
             bounds: Bounds { prolongs: self.jobs.prolongs },
+            away_max: signed(self.jobs.away_max),
+            probes: Probes {
+                every: self.jobs.probe_every.duration(),
+                fail_after: (self.jobs.when_unreachable == WhenUnreachable::Fail)
+                    .then(|| self.jobs.unreachable_for.duration()),
+                ..Probes::default()
+            },
             rules: Rules {
                 recheck_first: signed(self.checks.recheck_first),
                 recheck_max: signed(self.checks.recheck_max),

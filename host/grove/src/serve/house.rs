@@ -16,6 +16,7 @@ use grove_engine::{
     Config as EngineConfig, Engine, Environment, Exit, Observer, Refused, Report, Service, State,
 };
 use grove_objects::{Artifacts, Backend, Logs, Objects};
+use grove_runtime::Compiler;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -57,13 +58,17 @@ impl House {
     /// Starts every service, in whatever order they can.
     pub(crate) async fn start(config: Config, port: Port) -> anyhow::Result<Self> {
         let rules = engine_config(&config, port);
-        Self::with(config, rules, |service| service).await
+        // This very program, also when another one has taken its place on disk.
+        let command = ["/proc/self/exe", super::COMPILE].map(Into::into).into();
+        let compiler = Compiler { command, limits: config.plugins.compile.limits() };
+        Self::with(config, rules, Some(compiler), |service| service).await
     }
 
-    /// By these rules, and with every service as `make` makes it.
+    /// By these rules, with plugins compiled so (none: in this process), and with every service as `make` makes it.
     async fn with(
         config: Config,
         rules: EngineConfig,
+        compiler: Option<Compiler>,
         make: impl Fn(Service) -> Service + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
         let state = config.state()?;
@@ -102,12 +107,16 @@ impl House {
             },
             front: Front::new(limits(&config), reported).with_transfer(transfer),
             engine: engine.handle(),
+            compiler,
             make: Box::new(make),
             address: watch::Sender::new(None),
             store_left: Default::default(),
             folder,
             config,
         });
+        if shared.config.plugins.folder.is_none() {
+            shared.registry.folder_is_read();
+        }
         for service in services::all(&shared) {
             shared.install(service).await?;
         }

@@ -43,7 +43,7 @@ use grove_api::{Front, Storage};
 use grove_control::Controller;
 use grove_domain::introspection::TokenDigest;
 use grove_engine::{EngineHandle, Key, Refused, Service};
-use grove_runtime::Runtime;
+use grove_runtime::{Compiler, Runtime};
 use grove_store::{Left, Store};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -93,6 +93,8 @@ pub(crate) struct Shared {
     pub(crate) storage: Storage,
     /// For those that install others.
     pub(crate) engine: EngineHandle,
+    /// Compiles plugins in processes of their own; none = they are compiled in this one.
+    pub(crate) compiler: Option<Compiler>,
     /// What every service goes through before it is installed: tests break some.
     pub(crate) make: Box<dyn Fn(Service) -> Service + Send + Sync>,
     /// Where HTTP is served, once it is.

@@ -151,10 +151,15 @@ fn wanted(number: u64) -> Result<Request> {
         length: None,
         keys: Vec::new(),
         heartbeat: None,
+        away: None,
+        idle: None,
+        extend: false,
         hints: BTreeMap::new(),
         idempotency: None,
     };
     let wish = Create { spec, priority: 8, valid_after: None, deadline: None };
-    let context = request::Context { now: Timestamp::UNIX_EPOCH, tail: number, bounds: &Bounds::default() };
+    let bounds = Bounds::default();
+    let context =
+        request::Context { now: Timestamp::UNIX_EPOCH, actor: "ann", tail: number, bounds: &bounds };
     request::create(RequestId(number + 1), wish, context).ok().context("a request was refused")
 }

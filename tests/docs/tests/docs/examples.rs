@@ -53,6 +53,7 @@ fn examples_add_no_crates() {
     for example in [
         "examples/policy-prefer-site/Cargo.lock",
         "examples/driver-hello/Cargo.lock",
+        "examples/driver-plug/Cargo.lock",
         "examples/inspector-revision/Cargo.lock",
     ] {
         let packages = packages(example);

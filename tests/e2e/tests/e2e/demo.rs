@@ -26,8 +26,10 @@ async fn the_demo_comes_up_serves_and_leaves_nothing() {
     let started = now();
     let (demo, base) = ready(&mut command, String::new);
     println!("the demo was ready after {:?}", started.elapsed());
+    // The user's own home: the demo's has to be as it was.
+    let user = tempfile::tempdir().unwrap();
     let call = |words: &[&str]| {
-        let mut command = grove_command(home.path());
+        let mut command = grove_command(user.path());
         command.args(["--server", &base]).args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     };

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use futures_util::future::join_all;
 use grove_tests_kit::client::wire::Span;
+use grove_tests_kit::client::wire::plugin::{Plugin, PluginState};
 use grove_tests_kit::client::wire::request::{NewRequest, RequestState};
 use grove_tests_kit::client::wire::worker::WorkerState;
 use grove_tests_kit::farm::{Farm, uuid, wish};
-use grove_tests_kit::{Grove, Setup, built, history};
+use grove_tests_kit::{Grove, Setup, built, history, wait};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -67,6 +68,19 @@ fn start(plugins: &Path, config: &str) -> Grove {
     Grove::start(Setup::config(config).plugins(plugins))
 }
 
+/// The plugins that the farm knows, once everything in the folder was taken in or refused. Nobody waits for that.
+async fn all_known(farm: &Farm, names: &[&str]) -> Vec<Plugin> {
+    let look = || async { farm.plugins().take(100).await.unwrap() };
+    let is_known = |plugins: &Vec<Plugin>| {
+        let settled = |name: &&str| {
+            let plugin = plugins.iter().find(|plugin| plugin.name == **name);
+            plugin.is_some_and(|plugin| plugin.state != PluginState::Loading)
+        };
+        names.iter().all(|name| settled(&name))
+    };
+    wait::until_is("the plugin folder", look, is_known).await
+}
+
 /// A good worker serves jobs one after the other, and the controller answers, until the harm is done.
 async fn goes_on_while(farm: &Farm, harm: impl Future<Output = ()>) {
     let done = Cell::new(false);
@@ -106,7 +120,7 @@ async fn drivers_harm_only_their_own_workers() {
     );
     let farm = grove.farm();
     farm.simulated(2, json!({}), &[("board", "good")]).await;
-    let known = farm.plugins().take(100).await.unwrap();
+    let known = all_known(&farm, &guests).await;
     for (name, word) in UNGRANTED {
         let plugin = known.iter().find(|plugin| plugin.name == name).unwrap();
         let trouble = plugin.trouble.clone().unwrap_or_default();
@@ -241,7 +255,7 @@ async fn a_broken_plugin_keeps_nobody_from_serving() {
     let grove = start(plugins.path(), "");
     let farm = grove.farm();
     farm.simulated(1, json!({}), &[("board", "good")]).await;
-    let known = farm.plugins().take(100).await.unwrap();
+    let known = all_known(&farm, &["driver-echo"]).await;
     let broken = known.iter().find(|plugin| plugin.name == "driver-echo").unwrap();
     assert!(!broken.active && broken.trouble.is_some(), "{broken:?}");
     goes_on_while(&farm, std::future::ready(())).await;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures_util::future::join_all;
 use grove_tests_kit::client::wire::Span;
-use grove_tests_kit::client::wire::request::{NewRequest, PatchRequest, Request, RequestState};
+use grove_tests_kit::client::wire::request::{NewRequest, PatchRequest, Prolong, Request, RequestState};
 use grove_tests_kit::client::wire::worker::{MoveWorker, PatchWorker, PutWorker, WantedState, WorkerState};
 use grove_tests_kit::farm::{Farm, uuid, wish};
 use grove_tests_kit::{Grove, Setup, wait};
@@ -136,7 +136,9 @@ async fn user(writers: Writers, seed: u64) {
                 }
                 2 | 3 => {
                     ledger.sends(id, Write::Prolong);
-                    ledger.written(id, farm.prolong(id, Span::from_secs(random.u64(1..4)), None).await)
+                    let length = Span::from_secs(random.u64(1..4));
+                    let prolong = Prolong { length, shorten: true };
+                    ledger.written(id, farm.prolong(id, &prolong, None).await)
                 }
                 4 => {
                     ledger.sends(id, Write::Close);

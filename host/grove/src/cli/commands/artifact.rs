@@ -1,7 +1,7 @@
 //! `grove artifact`.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -10,7 +10,6 @@ use grove_client::wire::artifact::Artifact as Shown;
 use grove_client::{ArtifactsQuery, Body, Client, Download};
 use sha2::{Digest, Sha256};
 
-use super::MAX_LIST;
 use crate::cli::clock;
 use crate::cli::failure::Hinted;
 use crate::cli::human::relative;
@@ -98,11 +97,13 @@ async fn put(farm: &Client, out: &Output, args: &Put) -> anyhow::Result<()> {
 
 async fn get(farm: &Client, out: &Output, args: &Get) -> anyhow::Result<()> {
     let Get { name: Name { group, key }, file } = args;
-    let mut download = farm.get_artifact(group, key).await?;
     let Some(file) = file else {
-        copy(&mut download, &mut io::stdout().lock()).await?;
+        let stdout = out.raw("an artifact")?;
+        let mut download = farm.get_artifact(group, key).await?;
+        copy(&mut download, &mut stdout.lock()).await?;
         return Ok(());
     };
+    let mut download = farm.get_artifact(group, key).await?;
     let failed = || format!("failed to write {}", file.display());
     // Beside it, so that nobody sees half of it.
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -133,7 +134,7 @@ async fn copy(download: &mut Download, to: &mut impl Write) -> anyhow::Result<u6
 }
 
 async fn list(farm: &Client, out: &Output, args: List) -> anyhow::Result<()> {
-    let artifacts = farm.artifacts(&ArtifactsQuery { group: args.group }).take(MAX_LIST).await?;
+    let artifacts = farm.artifacts(&ArtifactsQuery { group: args.group }).all().await?;
     if out.is_json() {
         return Ok(out.items(&artifacts)?);
     }

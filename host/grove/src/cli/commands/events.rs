@@ -3,8 +3,9 @@
 use std::io;
 
 use grove_client::wire::event::Event;
-use grove_client::{Client, EventsQuery};
+use grove_client::{Client, EventsQuery, Order};
 
+use super::newest;
 use crate::cli::output::Output;
 
 /// Show what happened, and what happens
@@ -22,17 +23,24 @@ pub(crate) struct Args {
     /// Only of this kind, like worker.state or request.created
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
-    /// How many at most, without --follow
+    /// How many of the newest, without --follow
     #[arg(long, value_name = "N", default_value_t = 1000)]
     limit: usize,
+    /// Every one that is kept
+    #[arg(long, conflicts_with_all = ["limit", "follow"])]
+    all: bool,
 }
 
 pub(crate) async fn run(farm: &Client, out: &Output, args: Args) -> anyhow::Result<()> {
-    let query = EventsQuery { after: args.after, subject: args.subject, kind: args.kind };
-    if args.follow {
+    let Args { follow: follows, after, subject, kind, limit, all } = args;
+    let mut query = EventsQuery { after, subject, kind, order: None };
+    if follows {
         return follow(farm, out, query).await;
     }
-    let events = farm.past_events(&query).take(args.limit).await?;
+    query.order = Some(Order::Descending);
+    let mut events = newest(out, farm.past_events(&query), limit, all).await?;
+    // As they happened.
+    events.reverse();
     if out.is_json() {
         return Ok(out.items(&events)?);
     }

@@ -74,7 +74,7 @@ struct Trailer {
 
 async fn export(farm: &Client, out: &Output, args: &Export) -> anyhow::Result<()> {
     if args.file == Path::new("-") {
-        let mut stdout = io::stdout();
+        let mut stdout = out.raw("an export, which holds keys,")?;
         let trailer = receive(farm, out, &mut stdout).await?;
         stdout.flush()?;
         warn_of(out, &trailer.missing);

@@ -67,9 +67,12 @@ pub(crate) struct List {
     /// Only those in this state: starting, waiting, processing, finished, error, reapplying, enrolling, aborting
     #[arg(long, value_parser = args::word::<IntrospectionState>)]
     state: Option<IntrospectionState>,
-    /// How many at most
+    /// How many of the newest
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
+    /// Every one
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -236,7 +239,7 @@ fn found(out: &Output, findings: &Findings) -> std::io::Result<()> {
 
 async fn list(farm: &Client, out: &Output, args: List) -> anyhow::Result<()> {
     let query = IntrospectionsQuery { worker: args.worker, state: args.state };
-    let runs = farm.introspections(&query).take(args.limit).await?;
+    let runs = super::newest(out, farm.introspections(&query), args.limit, args.all).await?;
     if out.is_json() {
         return Ok(out.items(&runs)?);
     }

@@ -4,7 +4,6 @@ use clap::Subcommand;
 use grove_client::Client;
 use grove_client::wire::limit::{Limit as Shown, LimitScope};
 
-use super::MAX_LIST;
 use crate::cli::args::wire_word;
 use crate::cli::human::or_dash;
 use crate::cli::output::Output;
@@ -81,7 +80,7 @@ pub(crate) async fn run(farm: &Client, out: &Output, command: Limit) -> anyhow::
 }
 
 async fn list(farm: &Client, out: &Output) -> anyhow::Result<()> {
-    let limits = farm.limits().take(MAX_LIST).await?;
+    let limits = farm.limits().all().await?;
     if out.is_json() {
         return Ok(out.items(&limits)?);
     }

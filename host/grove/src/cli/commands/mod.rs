@@ -17,5 +17,24 @@ pub(crate) mod task;
 pub(crate) mod why;
 pub(crate) mod worker;
 
-/// Longest list that is shown.
-const MAX_LIST: usize = 100_000;
+use grove_client::{Error, Pages};
+use serde::de::DeserializeOwned;
+
+use super::output::Output;
+
+/// The newest of a list that begins with them; says so when it has more.
+async fn newest<T: DeserializeOwned>(
+    out: &Output,
+    mut list: Pages<T>,
+    limit: usize,
+    all: bool,
+) -> Result<Vec<T>, Error> {
+    if all {
+        return list.all().await;
+    }
+    let items = list.take(limit).await?;
+    if list.has_more() {
+        out.remark(&format!("the newest {} of more; --all shows every one", items.len()));
+    }
+    Ok(items)
+}

@@ -9,7 +9,6 @@ use grove_client::wire::plugin::{
     Plugin as Shown, PluginKind, PluginState, PluginVersion, Probation, VersionChoice,
 };
 
-use super::MAX_LIST;
 use crate::cli::args::wire_word;
 use crate::cli::clock;
 use crate::cli::failure::Hinted;
@@ -91,7 +90,7 @@ pub(crate) async fn run(farm: &Client, out: &Output, command: Plugin) -> anyhow:
 }
 
 async fn list(farm: &Client, out: &Output) -> anyhow::Result<()> {
-    let plugins = farm.plugins().take(MAX_LIST).await?;
+    let plugins = farm.plugins().all().await?;
     if out.is_json() {
         return Ok(out.items(&plugins)?);
     }
@@ -129,6 +128,7 @@ async fn show(farm: &Client, out: &Output, args: &Name) -> anyhow::Result<()> {
         ("trouble", plugin.trouble.clone().unwrap_or_default()),
         ("summary", plugin.summary.clone()),
         ("world", plugin.world.clone()),
+        ("wants", plugin.wants.join("\n")),
         ("grants", plugin.grants.join("\n")),
     ])?;
     if plugin.versions.is_empty() {
@@ -148,7 +148,11 @@ async fn show(farm: &Client, out: &Output, args: &Name) -> anyhow::Result<()> {
     };
     let rows = plugin.versions.iter().map(row).collect();
     let header = ["VERSION", "DIGEST", "USE", "PINNED", "ORIGIN", "INSTALLED", "TROUBLE"];
-    Ok(out.table(header, rows, "no versions")?)
+    out.table(header, rows, "no versions")?;
+    if let Some(remark) = same_number(&plugin) {
+        out.remark(&remark);
+    }
+    Ok(())
 }
 
 fn probation(probation: &Probation) -> String {
@@ -170,6 +174,9 @@ async fn install(farm: &Client, out: &Output, args: &Install) -> anyhow::Result<
     if !new {
         out.remark("this version was there");
     }
+    if let Some(remark) = same_number(&plugin) {
+        out.remark(&remark);
+    }
     out.line(&sentence(&plugin))?;
     if args.no_activate {
         let newest = plugin.versions.first().filter(|version| new && !version.active);
@@ -179,6 +186,21 @@ async fn install(farm: &Client, out: &Output, args: &Install) -> anyhow::Result<
         }
     }
     Ok(())
+}
+
+/// That several components call themselves the same version, which then only digests tell apart.
+fn same_number(plugin: &Shown) -> Option<String> {
+    let number = |version: &&PluginVersion| version.version == plugin.version;
+    let digests: Vec<_> =
+        plugin.versions.iter().filter(number).map(|version| short(&version.digest)).collect();
+    (digests.len() > 1).then(|| {
+        let (name, version) = (&plugin.name, &plugin.version);
+        format!(
+            "{} different components are {name} {version}: {}; name them by digest, and give the next one a number of its own",
+            digests.len(),
+            digests.join(", ")
+        )
+    })
 }
 
 /// The manifest's text, and the component that it names.

@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Subcommand;
-use grove_client::wire::request::{NewRequest, PatchRequest, Request as Shown, RequestState};
+use grove_client::wire::request::{
+    NewRequest, PatchRequest, Prolong as Longer, Request as Shown, RequestState,
+};
 use grove_client::wire::{Span, Timestamp, Uuid};
 use grove_client::{Client, Order, RequestsQuery};
 
+use super::newest;
 use crate::cli::args::{self, RequestId, Wish, wire_word};
 use crate::cli::human::{or_dash, relative};
 use crate::cli::output::Output;
@@ -47,6 +50,15 @@ pub(crate) struct Create {
     /// Promise a heartbeat this often: the farm closes the request after three silences
     #[arg(long, value_name = "TIME")]
     heartbeat: Option<Span>,
+    /// Keep the job so long after the last heartbeat [default: until three are missed]
+    #[arg(long, value_name = "TIME", requires = "heartbeat")]
+    away: Option<Span>,
+    /// Let the job run longer by itself for as long as it is used, up to the farm's limit
+    #[arg(long)]
+    extend: bool,
+    /// End the job when nothing went to or from its board for so long, at least 1m [default: never]
+    #[arg(long, value_name = "TIME")]
+    idle: Option<Span>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -60,9 +72,12 @@ pub(crate) struct List {
     /// Only those whose job is, or was, on this worker
     #[arg(long, env = "GROVE_WORKER", hide_env_values = true)]
     worker: Option<Uuid>,
-    /// How many at most
+    /// How many of the newest
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
+    /// Every one
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -87,9 +102,12 @@ pub(crate) struct Close {
 pub(crate) struct Prolong {
     #[command(flatten)]
     id: RequestId,
-    /// How long it may run from now [default: the farm's]
+    /// How long it may run from now [default: as long as it was asked for, else the farm's]
     #[arg(long = "for", value_name = "TIME")]
     length: Option<Span>,
+    /// Also when it ends earlier by that than it would
+    #[arg(long)]
+    shorten: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -117,16 +135,18 @@ pub(crate) async fn run(farm: &Client, out: &Output, command: Request) -> anyhow
             let request = farm.close_request(args.id.request, args.reason.as_deref()).await?;
             changed(out, &request)
         }
-        Request::Prolong(args) => {
-            let request = farm.prolong(args.id.request, args.length, None).await?;
-            changed(out, &request)
-        }
+        Request::Prolong(args) => prolong(farm, out, &args).await,
         Request::Update(args) => {
             let Update { id, priority, deadline, valid_after } = args;
             let body = PatchRequest { priority, valid_after, deadline };
             changed(out, &farm.patch_request(id.request, &body, None).await?)
         }
     }
+}
+
+pub(crate) async fn prolong(farm: &Client, out: &Output, args: &Prolong) -> anyhow::Result<()> {
+    let body = Longer { length: args.length, shorten: args.shorten };
+    changed(out, &farm.prolong(args.id.request, &body, None).await?)
 }
 
 async fn create(farm: &Client, out: &Output, args: Create) -> anyhow::Result<()> {
@@ -142,6 +162,9 @@ async fn create(farm: &Client, out: &Output, args: Create) -> anyhow::Result<()>
         deadline: args.deadline,
         keys,
         heartbeat: args.heartbeat,
+        away: args.away,
+        idle: args.idle,
+        extend: args.extend,
         hints: config::map(&args.wish.hints),
     };
     let request = farm.create_request(&wish, Some(&Uuid::new_v4().to_string())).await?;
@@ -160,9 +183,9 @@ fn public_keys(file: &std::path::Path) -> anyhow::Result<Vec<String>> {
 }
 
 async fn list(farm: &Client, out: &Output, args: List) -> anyhow::Result<()> {
-    let List { state, owner, worker, limit } = args;
+    let List { state, owner, worker, limit, all } = args;
     let query = RequestsQuery { state, owner, worker, order: Some(Order::Descending) };
-    let requests = farm.requests(&query).take(limit).await?;
+    let requests = newest(out, farm.requests(&query), limit, all).await?;
     if out.is_json() {
         return Ok(out.items(&requests)?);
     }
@@ -203,7 +226,6 @@ fn print(out: &Output, request: &Shown) -> anyhow::Result<()> {
     let hints =
         request.hints.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ");
     let job = request.job.as_ref();
-    let access = job.and_then(|job| job.access.as_ref());
     out.fields([
         ("request", request.id.to_string()),
         ("state", wire_word(&request.state)),
@@ -216,6 +238,8 @@ fn print(out: &Output, request: &Shown) -> anyhow::Result<()> {
         ("place", request.position.map_or_else(String::new, |position| position.to_string())),
         ("for", request.length.map_or_else(String::new, |length| length.to_string())),
         ("heartbeat", request.heartbeat.map_or_else(String::new, |every| format!("every {every}"))),
+        ("away", request.away.map_or_else(String::new, |away| format!("{away} at most"))),
+        ("idle", request.idle.map_or_else(String::new, |idle| format!("{idle} at most"))),
         ("hints", hints),
         ("created", relative(request.created, now)),
         (
@@ -232,15 +256,12 @@ fn print(out: &Output, request: &Shown) -> anyhow::Result<()> {
             "ends",
             job.filter(|job| job.ended.is_none()).map_or_else(String::new, |job| relative(job.timeout, now)),
         ),
-        (
-            "access",
-            access.map_or_else(String::new, |to| format!("ssh -p {} {}@{}", to.port, to.user, to.host)),
-        ),
+        ("access", job.and_then(super::job::address).unwrap_or_default()),
     ])?;
     Ok(())
 }
 
-fn changed(out: &Output, request: &Shown) -> anyhow::Result<()> {
+pub(crate) fn changed(out: &Output, request: &Shown) -> anyhow::Result<()> {
     if out.is_json() {
         return Ok(out.json(request)?);
     }

@@ -12,7 +12,6 @@ use grove_client::wire::rule::{
 };
 use serde::Deserialize;
 
-use super::MAX_LIST;
 use crate::cli::args::{WorkerId, wire_word};
 use crate::cli::human::or_dash;
 use crate::cli::output::Output;
@@ -97,7 +96,7 @@ async fn add(farm: &Client, out: &Output, file: &File) -> anyhow::Result<()> {
 }
 
 async fn list(farm: &Client, out: &Output) -> anyhow::Result<()> {
-    let rules = farm.rules().take(MAX_LIST).await?;
+    let rules = farm.rules().all().await?;
     if out.is_json() {
         return Ok(out.items(&rules)?);
     }

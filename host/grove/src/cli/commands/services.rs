@@ -4,7 +4,6 @@ use grove_client::Client;
 use grove_client::wire::Timestamp;
 use grove_client::wire::service::{Service, ServiceInput, ServiceState};
 
-use super::MAX_LIST;
 use crate::cli::args::wire_word;
 use crate::cli::clock;
 use crate::cli::failure::Hinted;
@@ -26,13 +25,13 @@ pub(crate) async fn run(farm: &Client, out: &Output, args: Args) -> anyhow::Resu
             Err(Hinted::new("-o dot draws all services together", "leave the name out").into())
         }
         Some(name) => show(farm, out, &name).await,
-        None if out.is_dot() => Ok(out.line(farm.services_dot().await?.trim_end())?),
+        None if out.is_dot() => Ok(out.text(farm.services_dot().await?.trim_end())?),
         None => list(farm, out).await,
     }
 }
 
 async fn list(farm: &Client, out: &Output) -> anyhow::Result<()> {
-    let services = farm.services().take(MAX_LIST).await?;
+    let services = farm.services().all().await?;
     if out.is_json() {
         return Ok(out.items(&services)?);
     }

@@ -5,6 +5,7 @@ use grove_client::wire::task::{Step, Task as Shown, TaskKind, TaskPhase};
 use grove_client::wire::{Timestamp, Uuid};
 use grove_client::{Client, TasksQuery};
 
+use super::newest;
 use crate::cli::args::{self, wire_word};
 use crate::cli::clock;
 use crate::cli::human::{length, or_dash, relative, short};
@@ -41,9 +42,12 @@ pub(crate) struct List {
     /// Only those that are so far: waiting, running, succeeded, failed, cancelled
     #[arg(long, value_parser = args::word::<TaskPhase>)]
     phase: Option<TaskPhase>,
-    /// How many at most
+    /// How many of the newest
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
+    /// Every one
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -76,7 +80,7 @@ pub(crate) async fn run(farm: &Client, out: &Output, command: Task) -> anyhow::R
 
 async fn list(farm: &Client, out: &Output, args: List) -> anyhow::Result<()> {
     let query = TasksQuery { worker: args.worker, request: args.request, kind: args.kind, phase: args.phase };
-    let tasks = farm.tasks(&query).take(args.limit).await?;
+    let tasks = newest(out, farm.tasks(&query), args.limit, args.all).await?;
     if out.is_json() {
         return Ok(out.items(&tasks)?);
     }
@@ -127,7 +131,11 @@ async fn show(farm: &Client, out: &Output, id: &Id) -> anyhow::Result<()> {
     if !said.is_empty() {
         out.line("")?;
     }
-    for line in said.iter().skip(said.len().saturating_sub(SHOWN_LINES)) {
+    let cut = said.len().saturating_sub(SHOWN_LINES);
+    if cut > 0 {
+        out.remark(&format!("the last {SHOWN_LINES} lines; `grove task logs {}` shows every one", task.id));
+    }
+    for line in said.iter().skip(cut) {
         out.line(&format!("{:.3}  {:<8}  {}", line.at, line.level, line.text))?;
     }
     Ok(())

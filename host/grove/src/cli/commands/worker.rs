@@ -8,7 +8,6 @@ use grove_client::wire::worker::{
 };
 use grove_client::{Client, WorkersQuery};
 
-use super::MAX_LIST;
 use crate::cli::args::{self, WorkerId, wire_word};
 use crate::cli::failure::Hinted;
 use crate::cli::human::{capabilities, or_dash, relative, short};
@@ -181,7 +180,7 @@ pub(crate) async fn run(farm: &Client, out: &Output, command: Worker) -> anyhow:
 async fn list(farm: &Client, out: &Output, args: List) -> anyhow::Result<()> {
     let List { state, wants, group, host, driver } = args;
     let query = WorkersQuery { state, group, wants, host, driver };
-    let workers = farm.workers(&query).take(MAX_LIST).await?;
+    let workers = farm.workers(&query).all().await?;
     if out.is_json() {
         return Ok(out.items(&workers)?);
     }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use grove_client::wire::Span;
-use grove_client::wire::job::Access;
+use grove_client::wire::job::{Access, Job};
 use grove_client::wire::request::{Reason, Request, RequestState};
+use grove_client::wire::{Span, Uuid};
 use grove_client::{Client, Error};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -19,10 +19,26 @@ const POLL: Duration = Duration::from_secs(10);
 /// Pause between two polls: a farm whose queue moves all the time answers polls at once.
 const BREATH: Duration = Duration::from_millis(100);
 
+/// A board that somebody has.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// Which one.
+    pub(crate) worker: Uuid,
+    /// How to get in.
+    pub(crate) access: Access,
+}
+
+impl Place {
+    /// Where a running job is.
+    pub(crate) fn of(job: &Job) -> Option<Self> {
+        Some(Self { worker: job.worker, access: job.access.clone()? })
+    }
+}
+
 /// How a wait ended.
 pub(crate) enum Arrival {
     /// The job runs.
-    Board(Box<Access>),
+    Board(Box<Place>),
     /// The request has ended.
     Over(Box<Request>),
     /// No board within the user's bound.
@@ -49,9 +65,9 @@ async fn arrival(farm: &Client, mut request: Request, progress: &mut Progress) -
         if request.state.is_terminal() {
             return Ok(Arrival::Over(Box::new(request)));
         }
-        if let Some(access) = access(farm, &request).await? {
+        if let Some(place) = place(farm, &request).await? {
             progress.say(describe(&request));
-            return Ok(Arrival::Board(Box::new(access)));
+            return Ok(Arrival::Board(Box::new(place)));
         }
         request = patiently(|| farm.request_newer_than(request.id, request.revision, POLL)).await?;
     }
@@ -74,12 +90,12 @@ pub(crate) async fn settled(
 }
 
 /// How to get in, from the request itself or from its job.
-async fn access(farm: &Client, request: &Request) -> Result<Option<Access>, Error> {
-    if let Some(access) = request.job.as_ref().and_then(|job| job.access.clone()) {
-        return Ok(Some(access));
+async fn place(farm: &Client, request: &Request) -> Result<Option<Place>, Error> {
+    if let Some(place) = request.job.as_ref().and_then(Place::of) {
+        return Ok(Some(place));
     }
     match patiently(|| farm.job(request.id)).await {
-        Ok(job) => Ok(job.access),
+        Ok(job) => Ok(Place::of(&job)),
         // It ended meanwhile: the next look at the request tells how.
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
@@ -95,7 +111,7 @@ where
     loop {
         match call().await {
             Err(error) if error.is_transient() => {
-                let (deadline, pause) = *away.get_or_insert_with(|| (deadline(), PAUSES.0));
+                let (deadline, pause) = *away.get_or_insert_with(|| (Instant::now() + PATIENCE, PAUSES.0));
                 if Instant::now() + pause > deadline {
                     return Err(error);
                 }
@@ -107,16 +123,14 @@ where
     }
 }
 
-fn deadline() -> Instant {
-    Instant::now() + PATIENCE
-}
-
 /// One line about where a request stands.
 pub(crate) fn describe(request: &Request) -> String {
     let id = request.id;
     let state = match (request.state, request.position) {
         (RequestState::Waiting, _) if request.reserved.is_some() => {
-            format!("request {id}: a board is being opened")
+            // A farm in maintenance opens none.
+            let held = request.why.iter().flatten().any(|reason| reason.code != "opening");
+            format!("request {id}: a board {}", if held { "is reserved" } else { "is being opened" })
         }
         (RequestState::Waiting, Some(position)) => format!("request {id} waits at place {position}"),
         (RequestState::Waiting, None) => format!("request {id} waits"),

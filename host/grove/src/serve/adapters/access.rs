@@ -31,6 +31,11 @@ impl Keys for PoolKeys {
 pub(crate) struct TcpTunnels(pub(crate) tunnel::Tunnels);
 
 impl Tunnels for TcpTunnels {
+    fn claim(&self, job: RequestId) -> BoxFuture<'static, Result<(), String>> {
+        let tunnels = self.0.clone();
+        async move { tunnels.claim(job.0).map_err(|error| error.to_string()) }.boxed()
+    }
+
     fn open(
         &self,
         job: RequestId,
@@ -102,6 +107,7 @@ fn ssh_error(error: ssh::SshError) -> SshError {
         Real::Unreachable(text) => SshError::Unreachable(text),
         Real::TimedOut => SshError::TimedOut,
         Real::Closed => SshError::Closed,
+        Real::Short(text) => SshError::Short(text),
         Real::Other(text) => SshError::Other(text),
     }
 }

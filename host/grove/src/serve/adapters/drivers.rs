@@ -10,8 +10,10 @@ use grove_domain::plugin::Digest;
 use grove_domain::worker::{self, Failure, FailureKind};
 use grove_runtime::{
     CallContext, CallError, CallLimits, Cause, DriverCall, DriverInstance, DriverPlugin, DriverReply, Level,
-    NoSecrets, PowerAction, SecretHost, Session, SshHost, StorageHost, Target, TaskHost,
+    NoSecrets, PowerAction, SecretHost, Session, SshError, SshHost, SshOutput, SshTarget, StorageHost,
+    Target, TaskHost,
 };
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::serve::plugins::registry::Registry;
@@ -56,11 +58,12 @@ impl Drivers for PluginDrivers {
         watch: Arc<dyn Watch>,
     ) -> Result<Box<dyn Driver>, Failure> {
         let cancel = CancellationToken::new();
+        let short = Arc::new(Mutex::new(None));
         let context = CallContext {
             cancel: cancel.clone(),
             limits: CallLimits::default(),
             task: Arc::new(WatchedTask(watch)),
-            ssh: Some(self.ssh.clone()),
+            ssh: Some(Arc::new(NotingSsh { ssh: self.ssh.clone(), short: short.clone() })),
             secrets: self.secrets.clone(),
             storage: Some(self.storage.clone()),
             label: format!("worker {}", target.worker),
@@ -76,7 +79,7 @@ impl Drivers for PluginDrivers {
             version: version.copied(),
             context,
         };
-        Ok(Box::new(PluginDriver { at_work: AtWork::Wanted(Some(Box::new(wanted))), cancel, target }))
+        Ok(Box::new(PluginDriver { at_work: AtWork::Wanted(Some(Box::new(wanted))), cancel, target, short }))
     }
 }
 
@@ -114,6 +117,45 @@ struct PluginDriver {
     /// Fires inside the instance.
     cancel: CancellationToken,
     target: Target,
+    /// What the controller was short of in the call that runs.
+    short: Arc<Mutex<Option<String>>>,
+}
+
+/// The way to boards that remembers when it failed for a reason that is no board's.
+struct NotingSsh {
+    ssh: Arc<dyn SshHost>,
+    short: Arc<Mutex<Option<String>>>,
+}
+
+impl NotingSsh {
+    fn note<T>(&self, result: Result<T, SshError>) -> Result<T, SshError> {
+        if let Err(SshError::Short(text)) = &result {
+            *self.short.lock() = Some(text.clone());
+        }
+        result
+    }
+}
+
+impl SshHost for NotingSsh {
+    fn run<'a>(
+        &'a self,
+        target: &'a SshTarget,
+        argv: Vec<String>,
+        stdin: Vec<u8>,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<SshOutput, SshError>> {
+        async move { self.note(self.ssh.run(target, argv, stdin, timeout).await) }.boxed()
+    }
+
+    fn write_file<'a>(
+        &'a self,
+        target: &'a SshTarget,
+        path: String,
+        mode: u32,
+        data: Vec<u8>,
+    ) -> BoxFuture<'a, Result<(), SshError>> {
+        async move { self.note(self.ssh.write_file(target, path, mode, data).await) }.boxed()
+    }
 }
 
 enum AtWork {
@@ -163,6 +205,7 @@ impl Driver for PluginDriver {
                 () = cancel.cancelled() => return Err(ports::CallError::Cancelled),
                 instance = self.at_work.instance() => instance.map_err(not_to_be_had)?,
             };
+            self.short.lock().take();
             let limits = CallLimits { deadline, ..CallLimits::default() };
             let work = instance.call_within(call, limits);
             tokio::pin!(work);
@@ -175,14 +218,24 @@ impl Driver for PluginDriver {
                     work.await
                 }
             };
-            result.map_err(call_error).and_then(reply)
+            match result.map_err(call_error).and_then(reply) {
+                Err(ports::CallError::Failed { failure, plugin_died: false }) => {
+                    // Whatever the driver made of it.
+                    let failure = match self.short.lock().take() {
+                        Some(reason) => Failure { kind: FailureKind::Shortage, reason },
+                        None => failure,
+                    };
+                    Err(ports::CallError::Failed { failure, plugin_died: false })
+                }
+                replied => replied,
+            }
         }
         .boxed()
     }
 }
 
 fn not_to_be_had(reason: String) -> ports::CallError {
-    ports::CallError::Failed { failure: Failure { kind: FailureKind::Config, reason }, plugin_died: false }
+    ports::CallError::Failed { failure: Failure { kind: FailureKind::Shortage, reason }, plugin_died: false }
 }
 
 fn driver_call(call: Call, target: Target) -> DriverCall {
@@ -239,7 +292,8 @@ fn call_error(error: CallError) -> ports::CallError {
             Said::Stopped => (FailureKind::Plugin, true),
         },
         // No fault of the board or the plugin: it mends when others end.
-        Cause::PoolExhausted(_) | Cause::Internal(_) => (FailureKind::Environment, false),
+        Cause::PoolExhausted(_) => (FailureKind::Shortage, false),
+        Cause::Internal(_) => (FailureKind::Environment, false),
         _ => (FailureKind::Plugin, true),
     };
     let reason = match &error.cause {

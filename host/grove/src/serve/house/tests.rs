@@ -110,7 +110,7 @@ async fn each_service_breaks_in_every_way_and_all_recover() {
         kill_deadline: Duration::from_millis(1500),
         ..engine_config(&config, Port::IsWaitedFor)
     };
-    let house = House::with(config, rules, move |service| breaks.in_reach(service)).await.unwrap();
+    let house = House::with(config, rules, None, move |service| breaks.in_reach(service)).await.unwrap();
     let address = house.ready().await.unwrap();
     let first = until(&house, "not everything starts", all_started).await;
     assert!(first.len() >= 8, "{:?}", first.keys());
@@ -166,7 +166,7 @@ async fn a_farm_is_imported_in_maintenance_only_and_stays_there() {
     config.listen.set_port(0);
     config.keys.pool = 0;
     let rules = engine_config(&config, Port::IsWaitedFor);
-    let house = House::with(config, rules, |service| service).await.unwrap();
+    let house = House::with(config, rules, None, |service| service).await.unwrap();
     let address = house.ready().await.unwrap();
     let client = grove_client::Client::new(&format!("http://{address}")).unwrap();
     let file = folder.path().join("farm.jsonl");

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use grove_control::clock::{Clock, SystemClock};
+use grove_control::clock::{Settled, SystemClock};
+use grove_domain::moment::{SignedDuration, Timestamp};
 use grove_engine::{Exit, Output, Scope, Service};
 
 use super::{OBJECTS, Shared};
@@ -34,10 +35,13 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
         }
     });
     scope.started(Output::none());
+    let mut settled = Settled::new(&SystemClock);
     loop {
+        // Until the clock can be trusted nothing is too old; what is too much goes all the same.
+        let now = settled.now(&SystemClock, SignedDuration::MAX).unwrap_or(Timestamp::UNIX_EPOCH);
         let sweep = async {
-            let artifacts = storage.artifacts.retire(SystemClock.now()).await?;
-            let logs = storage.logs.retire(SystemClock.now()).await?;
+            let artifacts = storage.artifacts.retire(now).await?;
+            let logs = storage.logs.retire(now).await?;
             Ok::<_, grove_objects::Error>((artifacts, logs))
         };
         let swept = tokio::select! {

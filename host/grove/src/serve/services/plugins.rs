@@ -1,4 +1,6 @@
-//! Which services of plugins there are: it takes in what is found, then follows the rows of the farm.
+//! Which services of plugins there are: it takes in those in the binary, then follows the rows of the farm.
+//!
+//! What must never happen here: waiting for what somebody else wrote to be compiled. The API waits for this service.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,7 +26,7 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
     let controller = scope.get(&CONTROLLER)?;
     let mut events = controller.feed().subscribe();
     let intake = shared.intake(&controller, &*scope.get(&RUNTIME)?);
-    take_in_what_is_found(&shared, &intake).await?;
+    take_in_our_own(&shared, &intake).await?;
     let mut follow =
         Follow { shared: shared.clone(), controller: (*controller).clone(), told: BTreeSet::new() };
     follow.catch_up(&controller.farm()).await?;
@@ -33,7 +35,12 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
     follow.tell_failures().await;
     scope.started(Output::none());
     let mut outcomes = shared.registry.changes();
+    let mut names_told = false;
     loop {
+        if !names_told && shared.registry.is_folder_read() {
+            tell_unknown_names(&shared, &controller.farm());
+            names_told = true;
+        }
         tokio::select! {
             () = scope.stop().cancelled() => return Ok(()),
             event = events.recv() => match event {
@@ -50,25 +57,30 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
     }
 }
 
+/// What the configuration says of plugins that there are not: it may be misspelt, and then nothing else would say so.
+fn tell_unknown_names(shared: &Shared, farm: &Farm) {
+    let config = &shared.config.plugins;
+    let refused = shared.registry.refused();
+    let known: BTreeSet<&String> = farm.plugins().keys().chain(refused.keys()).collect();
+    let grants = config.grants.keys().map(|name| ("grants", name));
+    let settings = config.settings.keys().map(|name| ("settings", name));
+    for (table, name) in grants.chain(settings).filter(|(_, name)| !known.contains(name)) {
+        let known = known.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+        tracing::warn!(
+            "[plugins.{table}.{name}] is for a plugin that the farm does not have: correct the name, or install it; there are \
+             {known}"
+        );
+    }
+}
+
 /// Pins come with the edits of workers; what else happens to these is not worth a look at all of them.
 fn concerns_plugins(kind: &str) -> bool {
     kind.starts_with("plugin.") || matches!(kind, "worker.registered" | "worker.edited" | "worker.removed")
 }
 
-/// The plugins in the binary and in the plugin folder. One that is not taken in does not keep the others from it.
-async fn take_in_what_is_found(shared: &Arc<Shared>, intake: &Intake) -> Result<(), Exit> {
-    let folder = shared.config.plugins.folder.clone();
-    let found = tokio::task::spawn_blocking(move || {
-        let mut found = found::bundled()?;
-        for folder in folder.as_deref().map(found::folders).transpose()?.unwrap_or_default() {
-            match found::in_folder(&folder) {
-                Ok(plugin) => found.push(plugin),
-                Err(error) => tracing::error!("{error:#}"),
-            }
-        }
-        anyhow::Ok(found)
-    });
-    for found in found.await?.map_err(Exit::failed)? {
+/// The plugins in the binary. One that is not taken in does not keep the others from it.
+async fn take_in_our_own(shared: &Arc<Shared>, intake: &Intake) -> Result<(), Exit> {
+    for found in found::bundled().map_err(Exit::failed)? {
         let name = found.manifest.name.clone();
         if let Err(why) = intake.found(found, false).await {
             tracing::error!(plugin = name, "{why}");
@@ -76,6 +88,7 @@ async fn take_in_what_is_found(shared: &Arc<Shared>, intake: &Intake) -> Result<
     }
     if let Some(name) = &shared.config.policy.name
         && !intake.use_policy(name).await?
+        && shared.registry.is_folder_read()
         && let Some(current) = intake.controller.farm().policy()
     {
         tracing::error!("no policy is named {name:?}; {:?} stays in use", current.name);
@@ -157,6 +170,10 @@ impl Follow {
             None => {
                 let chosen = match &self.shared.config.policy.name {
                     Some(name) if !name.is_empty() && farm.plugin(name).is_none() => {
+                        // It may be in the folder: requests wait for it as for one that is being loaded.
+                        if !self.shared.registry.is_folder_read() {
+                            return Ok(());
+                        }
                         let why = match self.shared.registry.refused().get(name) {
                             Some(refused) => refused.why.clone(),
                             None => format!(

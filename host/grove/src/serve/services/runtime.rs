@@ -15,7 +15,8 @@ pub(super) fn service(shared: &Arc<Shared>) -> Service {
 
 async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
     let cache = subfolder(&shared.folder, "cache").map_err(Exit::failed)?;
-    let runtime = Runtime::new(Settings { cache: Some(cache), ..Settings::default() })?;
+    let compiler = shared.compiler.clone();
+    let runtime = Runtime::new(Settings { cache: Some(cache), compiler, ..Settings::default() })?;
     let shown = runtime.clone();
     scope.report(move || {
         let (free, replaced) = (shown.free_slots(), shown.clock_replacements());
