@@ -28,7 +28,7 @@ async fn main() -> Result<()> {
     let mut ways = Vec::new();
     for (id, target) in [(1, sink), (2, echo)] {
         let opened = tunnels.open(id, ("127.0.0.1".to_owned(), target.port()), None).await?;
-        ways.push([target, SocketAddr::from((Ipv4Addr::LOCALHOST, opened.port)), naive(target).await?]);
+        ways.push([target, SocketAddr::from((Ipv4Addr::LOCALHOST, opened)), naive(target).await?]);
     }
     let [bulk, ping] = <[_; 2]>::try_from(ways).map_err(|_| "two ways")?;
     for streams in [1, 8] {

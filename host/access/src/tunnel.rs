@@ -56,15 +56,6 @@ impl Default for TunnelSettings {
     }
 }
 
-/// Where a tunnel listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Opened {
-    /// Its port.
-    pub port: u16,
-    /// Whether another port was wanted, and was not to be had.
-    pub moved: bool,
-}
-
 /// Why a tunnel did not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -75,6 +66,14 @@ pub enum OpenError {
         first: u16,
         /// Last port of the range.
         last: u16,
+    },
+    /// The port that the tunnel had is not to be had.
+    #[error("port {port} is taken{}", error.as_ref().map_or_else(String::new, |error| format!(": {error}")))]
+    Taken {
+        /// Which.
+        port: u16,
+        /// What the system says; none when another tunnel has it, or it is not in the range.
+        error: Option<std::io::Error>,
     },
     /// The id has a tunnel to somewhere else.
     #[error("tunnel {id} is open to {host}:{port} already: close it first")]
@@ -135,6 +134,8 @@ struct State {
     open: HashMap<u64, Arc<Tunnel>>,
     /// Ports of tunnels that are about to open.
     claims: HashMap<u64, (TcpListener, u16)>,
+    /// Ports that tunnels had and that somebody else took: their users know them, so no other tunnel gets them.
+    lost: HashMap<u64, u16>,
     ports: PortSpace,
 }
 
@@ -162,6 +163,7 @@ impl Tunnels {
         let state = State {
             open: HashMap::new(),
             claims: HashMap::new(),
+            lost: HashMap::new(),
             ports: PortSpace::new(settings.ports.clone()),
         };
         let shared = Shared { settings, room, closing: closing.clone(), state: Mutex::new(state) };
@@ -175,48 +177,56 @@ impl Tunnels {
             return Err(OpenError::ShutDown);
         }
         self.shared.unclaim(id);
-        let claimed = self.shared.listen(None)?;
+        let claimed = self.shared.listen()?;
         self.shared.state().claims.insert(id, claimed);
         Ok(())
     }
 
-    /// Opens the tunnel `id` to `target`, on the wanted port when that is to be had. A tunnel that is open to the same
-    /// target stays as it is; one that is just closing is waited for.
-    pub async fn open(&self, id: u64, target: (String, u16), want: Option<u16>) -> Result<Opened, OpenError> {
+    /// Opens the tunnel `id` to `target`: on the port that it `had`, or else on any that no tunnel has or lost. The port it
+    /// has. A tunnel that is open to the same target stays as it is; one that is just closing is waited for.
+    pub async fn open(&self, id: u64, target: (String, u16), had: Option<u16>) -> Result<u16, OpenError> {
         loop {
             let Some(tunnel) = self.shared.find(id) else { break };
             if !tunnel.closing.is_cancelled() {
-                return tunnel.as_opened(&target, want);
+                return tunnel.port_to(&target);
             }
             tunnel.closed.cancelled().await;
         }
         if self.shared.closing.is_cancelled() {
             return Err(OpenError::ShutDown);
         }
-        if want.is_some() {
-            self.shared.unclaim(id);
-        }
         let claimed = self.shared.state().claims.remove(&id);
-        let (listener, port) = claimed.map_or_else(|| self.shared.listen(want), Ok)?;
+        let (listener, port) = match (had, claimed) {
+            (Some(port), claimed) => {
+                if let Some((listener, other)) = claimed {
+                    drop(listener);
+                    self.shared.state().ports.release(other);
+                }
+                (self.shared.listen_again(id, port)?, port)
+            }
+            (None, Some(claimed)) => claimed,
+            (None, None) => self.shared.listen()?,
+        };
         let tunnel = Arc::new(Tunnel::new(id, port, target, self.shared.closing.child_token()));
         {
             let mut state = self.shared.state();
             if let Some(other) = state.open.get(&id) {
                 // Two calls at once: the first one's tunnel is the answer to both.
-                let answer = other.as_opened(&tunnel.target, want);
+                let answer = other.port_to(&tunnel.target);
                 state.ports.release(port);
                 return answer;
             }
             state.open.insert(id, Arc::clone(&tunnel));
         }
         tokio::spawn(listener::run(Arc::clone(&self.shared), tunnel, listener));
-        Ok(Opened { port, moved: want.is_some_and(|wanted| wanted != port) })
+        Ok(port)
     }
 
     /// Closes the tunnel `id`, its port and every connection at once; resolves when all of that is done. Nothing
     /// happens when there is none. Closing goes on when this future is dropped.
     pub async fn close(&self, id: u64) {
         self.shared.unclaim(id);
+        self.shared.give_up(id);
         if let Some(tunnel) = self.shared.find(id) {
             tunnel.closing.cancel();
             tunnel.closed.cancelled().await;
@@ -262,16 +272,39 @@ impl Shared {
         }
     }
 
-    /// Listens on the wanted port, or else on the next free one.
-    fn listen(&self, want: Option<u16>) -> Result<(TcpListener, u16), OpenError> {
-        if let Some(port) = want
-            && self.state().ports.take(port)
-        {
-            match self.bind(port) {
-                Ok(listener) => return Ok((listener, port)),
-                Err(_) => self.state().ports.release(port),
+    /// The port that the tunnel lost may be given to others.
+    fn give_up(&self, id: u64) {
+        let mut state = self.state();
+        if let Some(port) = state.lost.remove(&id) {
+            state.ports.release(port);
+        }
+    }
+
+    /// Listens on the port that the tunnel had. Where that cannot be, nobody else gets it before the tunnel is closed.
+    fn listen_again(&self, id: u64, port: u16) -> Result<TcpListener, OpenError> {
+        let ours = {
+            let mut state = self.state();
+            state.lost.get(&id) == Some(&port) || state.ports.take(port)
+        };
+        if !ours {
+            return Err(OpenError::Taken { port, error: None });
+        }
+        let bound = self.bind(port);
+        let mut state = self.state();
+        match bound {
+            Ok(listener) => {
+                state.lost.remove(&id);
+                Ok(listener)
+            }
+            Err(error) => {
+                state.lost.insert(id, port);
+                Err(OpenError::Taken { port, error: Some(error) })
             }
         }
+    }
+
+    /// Listens on the next free port.
+    fn listen(&self) -> Result<(TcpListener, u16), OpenError> {
         let (first, last) = (*self.settings.ports.start(), *self.settings.ports.end());
         for _ in self.settings.ports.clone() {
             let Some(port) = self.state().ports.take_next() else { break };
@@ -324,12 +357,12 @@ impl Tunnel {
         }
     }
 
-    fn as_opened(&self, target: &(String, u16), want: Option<u16>) -> Result<Opened, OpenError> {
+    fn port_to(&self, target: &(String, u16)) -> Result<u16, OpenError> {
         if self.target != *target {
             let (host, port) = self.target.clone();
             return Err(OpenError::Elsewhere { id: self.id, host, port });
         }
-        Ok(Opened { port: self.port, moved: want.is_some_and(|wanted| wanted != self.port) })
+        Ok(self.port)
     }
 
     fn stats(&self) -> TunnelStats {

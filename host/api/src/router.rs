@@ -17,7 +17,7 @@ use crate::v2::refuse::Refuse;
 use crate::{pages, v1, v2};
 
 /// Every path outside v1.
-pub(crate) const PATHS: [&str; 54] = [
+pub(crate) const PATHS: [&str; 55] = [
     "/api/v2/workers",
     "/api/v2/workers/{uuid}",
     "/api/v2/workers/{uuid}/state",
@@ -27,6 +27,7 @@ pub(crate) const PATHS: [&str; 54] = [
     "/api/v2/requests/{id}/why",
     "/api/v2/requests/{id}/close",
     "/api/v2/requests/{id}/prolong",
+    "/api/v2/requests/{id}/keep",
     "/api/v2/requests/{id}/heartbeat",
     "/api/v2/jobs",
     "/api/v2/jobs/{id}",
@@ -104,6 +105,7 @@ impl Front {
             .route("/api/v2/requests/{id}/why", get(v2::requests::why))
             .route("/api/v2/requests/{id}/close", post(v2::requests::close))
             .route("/api/v2/requests/{id}/prolong", post(v2::requests::prolong))
+            .route("/api/v2/requests/{id}/keep", post(v2::requests::keep))
             .route("/api/v2/requests/{id}/heartbeat", post(v2::requests::heartbeat))
             .route("/api/v2/jobs", get(v2::jobs::list))
             .route("/api/v2/jobs/{id}", get(v2::jobs::get))

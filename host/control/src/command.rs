@@ -19,6 +19,7 @@ use crate::matching::why::Reason;
 use crate::processor::Processed;
 use crate::refusal::Refused;
 use crate::runner::TaskResult;
+use crate::warning::Warning;
 
 /// Where the answer of a decision goes, after its commit.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Refused>>;
@@ -66,12 +67,14 @@ pub(crate) enum Command {
         actor: Arc<str>,
         request: RequestId,
         length: Option<SignedDuration>,
+        shorten: bool,
         expected: Option<u64>,
         reply: Reply<Arc<Request>>,
     },
     Heartbeat {
         request: RequestId,
-        reply: Reply<Arc<Request>>,
+        busy: bool,
+        reply: Reply<(Arc<Request>, Vec<Warning>)>,
     },
     CancelTask {
         actor: Arc<str>,
@@ -185,9 +188,8 @@ impl Command {
             Self::Register { reply, .. } => reply.is_closed(),
             Self::EditWorker { reply, .. } | Self::MoveWorker { reply, .. } => reply.is_closed(),
             Self::CreateRequest { reply, .. } => reply.is_closed(),
-            Self::MoveRequest { reply, .. } | Self::Prolong { reply, .. } | Self::Heartbeat { reply, .. } => {
-                reply.is_closed()
-            }
+            Self::MoveRequest { reply, .. } | Self::Prolong { reply, .. } => reply.is_closed(),
+            Self::Heartbeat { reply, .. } => reply.is_closed(),
             Self::CancelTask { reply, .. } | Self::PluginRefused { reply, .. } => reply.is_closed(),
             Self::MovePlugin { reply, .. } => reply.is_closed(),
             Self::SetLimit { reply, .. } => reply.is_closed(),
@@ -224,7 +226,9 @@ impl Command {
             | Self::AddRule { .. }
             | Self::RemoveRules { .. } => false,
             Self::MoveWorker { event, .. } => matches!(event, worker::Event::ReportFailure { .. }),
-            Self::MoveRequest { event, .. } => matches!(event, request::Event::Close { .. }),
+            Self::MoveRequest { event, .. } => {
+                matches!(event, request::Event::Close { .. } | request::Event::Keep)
+            }
             Self::MovePlugin { event, .. } => matches!(event, plugin::Event::LoadFailed { .. }),
             Self::MoveIntrospection { event, .. } => matches!(event, introspection::Event::Abort { .. }),
             Self::Heartbeat { .. }
@@ -254,9 +258,10 @@ impl Command {
                 drop(reply.send(Err(why.clone())));
             }
             Self::CreateRequest { reply, .. } => drop(reply.send(Err(why.clone()))),
-            Self::MoveRequest { reply, .. } | Self::Prolong { reply, .. } | Self::Heartbeat { reply, .. } => {
+            Self::MoveRequest { reply, .. } | Self::Prolong { reply, .. } => {
                 drop(reply.send(Err(why.clone())));
             }
+            Self::Heartbeat { reply, .. } => drop(reply.send(Err(why.clone()))),
             Self::CancelTask { reply, .. } | Self::PluginRefused { reply, .. } => {
                 drop(reply.send(Err(why.clone())));
             }

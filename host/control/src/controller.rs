@@ -28,6 +28,7 @@ use crate::matching::why::Reason;
 use crate::ports::{Drivers, EventQuery, Store, TaskQuery};
 use crate::refusal::Refused;
 use crate::settings::Settings;
+use crate::warning::Warning;
 
 /// What a decision answers.
 pub type Answer<T> = Result<T, Refused>;
@@ -268,21 +269,34 @@ impl Controller {
         self.ask(|reply| Command::MoveRequest { actor, request, event, expected, reply }).await
     }
 
-    /// The job shall run for `length` from now (none: the farm's default).
+    /// The job shall run for `length` from now (none: as long as was asked for, else the farm's default). Refused when it
+    /// would end earlier by that, unless it is to be made shorter.
     pub async fn prolong(
         &self,
         actor: &str,
         request: RequestId,
         length: Option<SignedDuration>,
+        shorten: bool,
         expected: Option<u64>,
     ) -> Answer<Arc<Request>> {
         let actor = actor.into();
-        self.ask(|reply| Command::Prolong { actor, request, length, expected, reply }).await
+        self.ask(|reply| Command::Prolong { actor, request, length, shorten, expected, reply }).await
     }
 
-    /// The client of a request is still there. Refused when the request has ended.
-    pub async fn heartbeat(&self, request: RequestId) -> Answer<Arc<Request>> {
-        self.ask(|reply| Command::Heartbeat { request, reply }).await
+    /// The running job outlives its client: heartbeats are no longer needed.
+    pub async fn keep_job(
+        &self,
+        actor: &str,
+        request: RequestId,
+        expected: Option<u64>,
+    ) -> Answer<Arc<Request>> {
+        self.request_event(actor, request, request::Event::Keep, expected).await
+    }
+
+    /// The client of a request is still there, and `busy` when something that it started still runs. What its user should
+    /// know. Refused when the request has ended.
+    pub async fn heartbeat(&self, request: RequestId, busy: bool) -> Answer<(Arc<Request>, Vec<Warning>)> {
+        self.ask(|reply| Command::Heartbeat { request, busy, reply }).await
     }
 
     /// Stops a live task; to its worker that is a failure of the task.

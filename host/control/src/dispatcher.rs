@@ -5,6 +5,7 @@
 
 mod events;
 mod introspections;
+mod jobs;
 mod mode;
 mod plugins;
 mod recovery;
@@ -33,6 +34,7 @@ use grove_domain::moment::{SignedDuration, Timestamp, after};
 use grove_domain::{request, worker};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::jobs::{Heard, Meter};
 use crate::clock::{Clock, Settled};
 use crate::command::Command;
 use crate::controller::{Controller, Inner};
@@ -167,7 +169,8 @@ impl Controller {
             settled: Settled::new(&*parts.clock),
             ended: VecDeque::new(),
             made_once: HashMap::new(),
-            heartbeats: HashMap::new(),
+            heard: HashMap::new(),
+            meters: HashMap::new(),
             missed: Vec::new(),
             next_request: 1,
             next_place: 1,
@@ -266,8 +269,10 @@ struct Dispatcher {
     ended: VecDeque<(Timestamp, RequestId)>,
     /// Derived from `farm`: requests by owner and idempotency key, for as long as they are kept.
     made_once: HashMap<(String, String), RequestId>,
-    /// When clients that promised heartbeats were last heard of. A restart counts as a sign of life.
-    heartbeats: HashMap<RequestId, Duration>,
+    /// Clients that promised heartbeats.
+    heard: HashMap<RequestId, Heard>,
+    /// Jobs on which it matters whether something moves.
+    meters: HashMap<RequestId, Meter>,
     /// Results of tasks that ended while the store was away: at most one for each task that ran.
     missed: Vec<TaskResult>,
     next_request: u64,
@@ -385,12 +390,12 @@ impl Dispatcher {
                 let answer = self.move_request(&actor, request, event, expected);
                 self.answer(answer, reply);
             }
-            Command::Prolong { actor, request, length, expected, reply } => {
-                let answer = self.prolong(&actor, request, length, expected);
+            Command::Prolong { actor, request, length, shorten, expected, reply } => {
+                let answer = self.prolong(&actor, request, length, shorten, expected);
                 self.answer(answer, reply);
             }
-            Command::Heartbeat { request, reply } => {
-                let answer = self.heartbeat(request);
+            Command::Heartbeat { request, busy, reply } => {
+                let answer = self.heartbeat(request, busy);
                 self.answer(answer, reply);
             }
             Command::CancelTask { actor, task, reply } => {
@@ -479,7 +484,9 @@ impl Dispatcher {
                 }
                 Some(Due::Deadline(id)) => self.deadline_due(id),
                 Some(Due::Timeout(id)) => self.request_due(id, request::Event::TimeoutDue),
+                Some(Due::Warning(id)) => self.warning_due(id),
                 Some(Due::Heartbeat(id)) => self.heartbeat_due(id),
+                Some(Due::Meter(id)) => self.meter_due(id),
                 Some(Due::Check(id)) => self.worker_due(id, worker::Event::CheckDue),
                 Some(Due::Introspection(id)) => self.introspection_due(id),
                 Some(Due::Shortage(lack)) => self.shortage_due(&lack),

@@ -40,10 +40,12 @@ mod runner;
 mod runs;
 mod supervisor;
 mod timers;
+mod warning;
 
 pub use feed::Feed;
 pub use matching::why::Reason;
 pub use settings::Settings;
+pub use warning::Warning;
 
 #[cfg(feature = "fakes")]
 pub mod fakes;

@@ -378,14 +378,17 @@ pub trait Tunnels: Send + Sync + 'static {
     /// Takes a port for the tunnel of a job that is about to be opened, or says what is short. It is given back by
     /// [`Self::close`].
     fn claim(&self, job: RequestId) -> BoxFuture<'static, Result<(), String>>;
-    /// Opens the tunnel of a job, on the port that was claimed, or on the wanted one when that is free. The port it has. One that is open to the same
-    /// target stays as it is.
+    /// Opens the tunnel of a job: on the port that it `had` and on no other, or else on the one that was claimed, or else on
+    /// any that no job has or had and could not get again. The port it has. One that is open to the same target stays as
+    /// it is.
     fn open(
         &self,
         job: RequestId,
         target: (String, u16),
-        want: Option<u16>,
+        had: Option<u16>,
     ) -> BoxFuture<'static, Result<u16, String>>;
+    /// How many bytes the tunnel of a job has carried since it was opened, both ways; 0 when there is none.
+    fn carried(&self, job: RequestId) -> u64;
     /// Closes it with every connection through it. Nothing happens when there is none. From the first poll on, an
     /// `open` of the same job is a later one.
     fn close(&self, job: RequestId) -> BoxFuture<'static, ()>;

@@ -28,8 +28,12 @@ pub(crate) enum Due {
     Deadline(RequestId),
     /// A job's time is up.
     Timeout(RequestId),
+    /// The user of a job is to be warned of its end.
+    Warning(RequestId),
     /// A client's heartbeats may have stopped.
     Heartbeat(RequestId),
+    /// It is to be looked at whether something moves on the board of a job.
+    Meter(RequestId),
     /// A worker is to be looked at.
     Check(WorkerId),
     /// A run of introspection may have been in its state for too long.
@@ -213,8 +217,10 @@ fn of_request(request: &Request, settings: &Settings) -> Times<2> {
             Some((Time::Date(request.deadline.at), Due::Deadline(id))),
         ],
         (request::State::InProgress, Some(job)) => {
-            let time = Time::Span { ends: job.timeout, most: settings.job_length_max };
-            [Some((time, Due::Timeout(id))), None]
+            let most = settings.job_length_max;
+            let time = |ends| Time::Span { ends, most };
+            let warning = job.next_warning().map(|at| (time(at), Due::Warning(id)));
+            [Some((time(job.timeout), Due::Timeout(id))), warning]
         }
         _ => [None, None],
     }

@@ -17,6 +17,10 @@ mod requests;
 mod jobs;
 
 #[cfg(test)]
+#[path = "controller/clients.rs"]
+mod clients;
+
+#[cfg(test)]
 #[path = "controller/logs.rs"]
 mod logs;
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::group::Owner;
 use crate::id::{RequestId, WorkerId};
-use crate::moment::{Moment, SignedDuration, Timestamp, one_month_after};
+use crate::moment::{Moment, SignedDuration, Timestamp, after, one_month_after};
 use crate::plugin::Digest;
 use crate::wants::Wants;
 
@@ -208,6 +208,9 @@ pub struct Job {
 }
 
 impl Job {
+    /// A user is warned so long before the end, unless the job is shorter.
+    pub const WARNINGS: [SignedDuration; 2] = [SignedDuration::from_mins(10), SignedDuration::from_mins(2)];
+
     /// A job that begins.
     pub fn new(worker: WorkerId, opened: Timestamp, timeout: Timestamp, access: Arc<JobAccess>) -> Self {
         Self {
@@ -220,9 +223,32 @@ impl Job {
             away: None,
             unreachable: None,
             kept: false,
-            warned: 0,
+            warned: warnings_over(timeout.duration_since(opened)),
         }
     }
+
+    /// The same with another end, of which nobody was warned.
+    fn until(&self, timeout: Timestamp, now: Timestamp) -> Self {
+        Self { timeout, warned: warnings_over(timeout.duration_since(now)), ..self.clone() }
+    }
+
+    /// When its user is to be warned next.
+    pub fn next_warning(&self) -> Option<Timestamp> {
+        let before = Self::WARNINGS.get(usize::from(self.warned))?;
+        Some(after(self.timeout, -*before))
+    }
+
+    /// Whether its user should know by now that it ends, with so much of it left.
+    pub fn is_ending(&self, left: SignedDuration) -> bool {
+        let length = self.timeout.duration_since(self.opened);
+        Self::WARNINGS.iter().any(|before| left <= *before && *before < length)
+    }
+}
+
+/// How many warnings come too late for a job that ends so soon.
+fn warnings_over(left: SignedDuration) -> u8 {
+    let over = Job::WARNINGS.iter().filter(|before| **before >= left).count();
+    u8::try_from(over).unwrap_or(u8::MAX)
 }
 
 /// How a user gets to the worker of a job.

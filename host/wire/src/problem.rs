@@ -181,6 +181,8 @@ codes! {
     RequestState = "request_state", 409, "The request's state does not allow this", "Look at the request's state.";
     /// The request has no running job.
     NoJob = "no_job", 409, "The request has no running job", "Wait until its state is in_progress.";
+    /// The job would end earlier than it does.
+    JobShorter = "job_shorter", 409, "Earlier than the job ends", "Ask for more time, or say that the job shall be made shorter.";
     /// The job was prolonged as often as the farm allows.
     ProlongLimit = "prolong_limit", 409, "Prolonged too often", "Make a new request.";
     /// The task has ended, or was superseded.

@@ -275,7 +275,7 @@ async fn closing_the_tunnel_throws_the_user_out_at_once() {
     let tunnels = Tunnels::new(TunnelSettings { bind, ports: 22_200..=22_299, ..TunnelSettings::default() });
     let target = ("127.0.0.1".to_owned(), site.board.addr().port());
     let opened = tunnels.open(1, target, None).await.unwrap();
-    let mut ssh = site.ssh("user", "board", opened.port, &["echo $$; echo ready; exec sleep 1000"]);
+    let mut ssh = site.ssh("user", "board", opened, &["echo $$; echo ready; exec sleep 1000"]);
     let mut child = spawn(&mut ssh);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let pid = within(lines.next_line()).await.unwrap().unwrap();

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use grove_access::tunnel::{OpenError, Opened, TunnelSettings, Tunnels};
+use grove_access::tunnel::{OpenError, TunnelSettings, Tunnels};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -43,7 +43,7 @@ async fn ended(stream: &mut TcpStream) {
 async fn the_end_of_one_way_leaves_the_other_open() {
     let tunnels = Tunnels::new(settings());
     let (listener, target) = board().await;
-    let port = tunnels.open(1, target, None).await.unwrap().port;
+    let port = tunnels.open(1, target, None).await.unwrap();
 
     let (mut user, mut far) = connect(port, &listener).await;
     user.write_all(b"question").await.unwrap();
@@ -71,7 +71,7 @@ async fn the_end_of_one_way_leaves_the_other_open() {
 async fn closing_ends_everything_at_once() {
     let tunnels = Tunnels::new(settings());
     let (listener, target) = board().await;
-    let port = tunnels.open(1, target.clone(), None).await.unwrap().port;
+    let port = tunnels.open(1, target.clone(), None).await.unwrap();
     let (mut user, mut far) = connect(port, &listener).await;
     // In the middle of something, with nobody reading.
     user.write_all(&[1; 64 * 1024]).await.unwrap();
@@ -84,7 +84,7 @@ async fn closing_ends_everything_at_once() {
     within(tunnels.close(1)).await;
     // The same job again.
     let again = tunnels.open(1, target, Some(port)).await.unwrap();
-    assert_eq!(again, Opened { port, moved: false });
+    assert_eq!(again, port);
     within(tunnels.close_all()).await;
     assert!(matches!(tunnels.open(2, ("127.0.0.1".into(), 1), None).await, Err(OpenError::ShutDown)));
 }
@@ -106,7 +106,7 @@ async fn closing_does_not_wait_for_a_dial() {
     let slow = TunnelSettings { connect_timeout: Duration::from_secs(3600), ..settings() };
     let tunnels = Tunnels::new(slow);
     let opened = tunnels.open(1, ("127.0.0.1".into(), port), None).await.unwrap();
-    let mut user = TcpStream::connect((LOCAL, opened.port)).await.unwrap();
+    let mut user = TcpStream::connect((LOCAL, opened)).await.unwrap();
     until("it dials", || tunnels.stats(1).unwrap().connections == 1).await;
     within(tunnels.close(1)).await;
     ended(&mut user).await;
@@ -116,7 +116,7 @@ async fn closing_does_not_wait_for_a_dial() {
 async fn a_job_gets_its_port_back_after_a_restart() {
     let (listener, target) = board().await;
     let first = Tunnels::new(settings());
-    let port = first.open(1, target.clone(), None).await.unwrap().port;
+    let port = first.open(1, target.clone(), None).await.unwrap();
     let (mut user, far) = connect(port, &listener).await;
     drop(first);
     ended(&mut user).await;
@@ -125,11 +125,11 @@ async fn a_job_gets_its_port_back_after_a_restart() {
     // The kernel may need a moment to let the old listener go.
     within(async {
         loop {
-            let opened = second.open(1, target.clone(), Some(port)).await.unwrap();
-            if !opened.moved {
-                break assert_eq!(opened.port, port);
+            match second.open(1, target.clone(), Some(port)).await {
+                Ok(opened) => break assert_eq!(opened, port),
+                Err(error) => assert!(matches!(error, OpenError::Taken { .. }), "{error}"),
             }
-            second.close(1).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
     .await;
@@ -138,26 +138,33 @@ async fn a_job_gets_its_port_back_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_taken_port_moves_the_tunnel() {
-    let tunnels = Tunnels::new(settings());
+async fn a_port_that_was_lost_is_nobody_elses() {
     let (_listener, target) = board().await;
     let mut foreign = None;
-    for port in 21_900..=21_999 {
+    for port in 22_020..=22_039 {
         foreign = foreign.or(TcpListener::bind((LOCAL, port)).await.ok());
     }
     let foreign = foreign.expect("a free port");
     let taken = foreign.local_addr().unwrap().port();
-    let moved = tunnels.open(1, target.clone(), Some(taken)).await.unwrap();
-    assert!(moved.moved && moved.port != taken, "{moved:?}");
-    let other = tunnels.open(2, target.clone(), Some(moved.port)).await.unwrap();
-    assert!(other.moved && other.port != moved.port, "{other:?}");
-    let outside = tunnels.open(3, target.clone(), Some(80)).await.unwrap();
-    assert!(outside.moved && outside.port >= 21_000, "{outside:?}");
+    let tunnels = Tunnels::new(TunnelSettings { ports: taken..=taken + 2, ..settings() });
+    let wants = async |id, port| tunnels.open(id, target.clone(), Some(port)).await;
+    let refused = async |id, port| matches!(wants(id, port).await, Err(OpenError::Taken { .. }));
+    assert!(refused(1, taken).await, "somebody else has it");
+    assert_eq!(wants(2, taken + 1).await.unwrap(), taken + 1, "who can stay stays");
+    assert!(refused(3, taken + 1).await && refused(3, 80).await, "neither another's nor one of no tunnel");
+    // It comes free, and is still nobody's but the first one's.
+    drop(foreign);
+    assert!(refused(3, taken).await);
+    assert_eq!(tunnels.open(3, target.clone(), None).await.unwrap(), taken + 2);
+    assert!(tunnels.open(4, target.clone(), None).await.is_err());
+    assert_eq!(wants(1, taken).await.unwrap(), taken);
     // Opening twice is one tunnel; elsewhere it is a mistake.
-    assert_eq!(tunnels.open(1, target, None).await.unwrap().port, moved.port);
+    assert_eq!(tunnels.open(1, target.clone(), None).await.unwrap(), taken);
     let elsewhere = tunnels.open(1, ("127.0.0.1".into(), 1), None).await;
     assert!(matches!(elsewhere, Err(OpenError::Elsewhere { id: 1, .. })), "{elsewhere:?}");
-    drop(foreign);
+    // Once its job is over, others may have it.
+    tunnels.close(1).await;
+    assert_eq!(tunnels.open(4, target.clone(), None).await.unwrap(), taken);
 }
 
 #[tokio::test]
@@ -181,21 +188,19 @@ async fn a_claimed_port_is_the_tunnels_until_it_is_closed() {
     let text = tunnels.claim(3).unwrap_err().to_string();
     assert_eq!(text, "no free port in 22010-22011: widen the range of tunnel ports");
     let opened = tunnels.open(1, target.clone(), None).await.unwrap();
-    connect(opened.port, &board).await;
+    connect(opened, &board).await;
     tunnels.close(1).await;
     tunnels.claim(3).unwrap();
-    // It is given back without having been opened, and not needed by who wants a port of their own.
+    // It is given back without having been opened.
     tunnels.close(3).await;
-    tunnels.claim(4).unwrap();
-    let opened = tunnels.open(4, target, Some(22_010)).await.unwrap();
-    assert!((22_010..=22_011).contains(&opened.port));
+    tunnels.open(4, target, None).await.unwrap();
 }
 
 #[tokio::test]
 async fn connections_have_a_limit_and_room_returns() {
     let tunnels = Tunnels::new(TunnelSettings { max_connections_per_job: 2, ..settings() });
     let (listener, target) = board().await;
-    let port = tunnels.open(1, target, None).await.unwrap().port;
+    let port = tunnels.open(1, target, None).await.unwrap();
     let first = connect(port, &listener).await;
     let _second = connect(port, &listener).await;
     let mut third = TcpStream::connect((LOCAL, port)).await.unwrap();
@@ -210,8 +215,8 @@ async fn connections_have_a_limit_and_room_returns() {
 async fn all_tunnels_share_a_limit() {
     let tunnels = Tunnels::new(TunnelSettings { max_connections_total: 1, ..settings() });
     let (listener, target) = board().await;
-    let one = tunnels.open(1, target.clone(), None).await.unwrap().port;
-    let two = tunnels.open(2, target, None).await.unwrap().port;
+    let one = tunnels.open(1, target.clone(), None).await.unwrap();
+    let two = tunnels.open(2, target, None).await.unwrap();
     let _first = connect(one, &listener).await;
     ended(&mut TcpStream::connect((LOCAL, two)).await.unwrap()).await;
     assert_eq!(tunnels.stats(2).unwrap().refused, 1);
@@ -222,7 +227,7 @@ async fn a_dead_board_ends_the_users_connection() {
     let tunnels = Tunnels::new(settings());
     let (listener, target) = board().await;
     drop(listener);
-    let port = tunnels.open(1, target, None).await.unwrap().port;
+    let port = tunnels.open(1, target, None).await.unwrap();
     ended(&mut TcpStream::connect((LOCAL, port)).await.unwrap()).await;
     until("nothing is left", || tunnels.stats(1).unwrap().connections == 0).await;
 }
@@ -231,7 +236,7 @@ async fn a_dead_board_ends_the_users_connection() {
 async fn a_side_that_breaks_takes_the_other_along() {
     let tunnels = Tunnels::new(settings());
     let (listener, target) = board().await;
-    let port = tunnels.open(1, target, None).await.unwrap().port;
+    let port = tunnels.open(1, target, None).await.unwrap();
     // The user floods a board that does not read; then the user's machine resets.
     let (mut user, far) = connect(port, &listener).await;
     let flood = async { while user.write_all(&[0; 64 * 1024]).await.is_ok() {} };
@@ -247,7 +252,7 @@ async fn silence_ends_a_connection_but_talk_does_not() {
     let idle = Some(Duration::from_millis(400));
     let tunnels = Tunnels::new(TunnelSettings { idle, ..settings() });
     let (listener, target) = board().await;
-    let port = tunnels.open(1, target, None).await.unwrap().port;
+    let port = tunnels.open(1, target, None).await.unwrap();
     let (mut silent, _far) = connect(port, &listener).await;
     ended(&mut silent).await;
 }
@@ -257,7 +262,7 @@ async fn much_data_both_ways_arrives_whole() {
     const TOTAL: usize = 32 * 1024 * 1024;
     let tunnels = Tunnels::new(settings());
     let (listener, target) = board().await;
-    let port = tunnels.open(1, target, None).await.unwrap().port;
+    let port = tunnels.open(1, target, None).await.unwrap();
     let (user, far) = connect(port, &listener).await;
     let mut work = tokio::task::JoinSet::new();
     for (stream, seed) in [(user, 1_u8), (far, 2)] {
@@ -315,7 +320,7 @@ fn a_thousand_connections_leak_no_descriptor() {
     runtime.block_on(async {
         let tunnels = Tunnels::new(TunnelSettings { ports: 22_100..=22_199, ..settings() });
         let (listener, target) = board().await;
-        let port = tunnels.open(1, target, None).await.unwrap().port;
+        let port = tunnels.open(1, target, None).await.unwrap();
         let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
         let before = descriptors();
         for round in 0..1000 {

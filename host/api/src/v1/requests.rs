@@ -199,7 +199,7 @@ pub(super) async fn close(app: &App, id: &str) -> Result<Response, Failure> {
 }
 
 pub(super) async fn prolong(app: &App, id: &str) -> Result<Response, Failure> {
-    app.controller.prolong(&app.actor, parse_id(id)?, None, None).await?;
+    app.controller.prolong(&app.actor, parse_id(id)?, None, true, None).await?;
     Ok(no_content())
 }
 

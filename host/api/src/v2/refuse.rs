@@ -235,6 +235,9 @@ fn request_refused(refusal: request::Refusal, detail: String) -> Problem {
         }
         Refusal::NoJob => Problem::new(Code::NoJob, "the request has no running job")
             .hint("wait until its state is in_progress: GET /api/v2/requests/{id}?wait=60s"),
+        Refusal::Shorter(_) => Problem::new(Code::JobShorter, detail)
+            .hint("send \"shorten\": true if it shall end earlier")
+            .field("for"),
         Refusal::ProlongLimit => {
             Problem::new(Code::ProlongLimit, detail).hint("make a new request when this job is over")
         }

@@ -12,7 +12,7 @@ use grove_domain::moment::{Moment, SignedDuration};
 use grove_domain::plugin::Digest;
 use grove_domain::request::{self, Create, Idempotency, Request, Spec};
 use grove_domain::wants::Wants;
-use grove_wire::request::{CloseRequest, NewRequest, PatchRequest, Prolong};
+use grove_wire::request::{CloseRequest, Heartbeat, NewRequest, PatchRequest, Prolong};
 use grove_wire::{Code, Page, Problem, Span, limits};
 use http::header::{HeaderName, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
@@ -293,7 +293,18 @@ pub(crate) async fn prolong(
     let id = request_id(&id)?;
     let expected = revision::expected(&headers)?;
     let sent: Prolong = body.optional_json()?;
-    let request = app.controller.prolong(&app.actor, id, length(sent.length)?, expected).await?;
+    let request =
+        app.controller.prolong(&app.actor, id, length(sent.length)?, sent.shorten, expected).await?;
+    Ok(answer(&app, &request))
+}
+
+pub(crate) async fn keep(
+    Served(app): Served,
+    Named(id): Named,
+    headers: HeaderMap,
+) -> Result<Response, Refuse> {
+    let expected = revision::expected(&headers)?;
+    let request = app.controller.keep_job(&app.actor, request_id(&id)?, expected).await?;
     Ok(answer(&app, &request))
 }
 
@@ -302,10 +313,16 @@ pub(crate) async fn heartbeat(
     Served(app): Served,
     Named(id): Named,
     headers: HeaderMap,
+    body: Whole,
 ) -> Result<Response, Refuse> {
+    let id = request_id(&id)?;
     revision::not_taken(&headers)?;
-    let request = app.controller.heartbeat(request_id(&id)?).await?;
-    Ok(answer(&app, &request))
+    let sent: Heartbeat = body.optional_json()?;
+    let (request, warnings) = app.controller.heartbeat(id, sent.busy).await?;
+    let farm = app.controller.farm();
+    let mut shown = show::request(&farm.places(), &request, &app.options.advertise);
+    shown.warnings = Some(warnings.into_iter().map(show::warning).collect());
+    Ok(revision::with_etag(StatusCode::OK, request.revision, &shown))
 }
 
 pub(crate) async fn why(Served(app): Served, Named(id): Named) -> Result<Response, Refuse> {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use grove_control::Reason;
 use grove_control::farm::{Farm, Places};
+use grove_control::{Reason, Warning};
 use grove_domain::capability::Map;
 use grove_domain::limit::{Limit, Scope};
 use grove_domain::mode::{FarmMode, Mode};
@@ -140,6 +140,10 @@ pub(super) fn reason(reason: Reason) -> wire_request::Reason {
         worker: reason.worker.map(|worker| worker.0),
         until: reason.until,
     }
+}
+
+pub(super) fn warning(warning: Warning) -> wire_request::Warning {
+    wire_request::Warning { code: warning.code.to_owned(), text: warning.text, at: warning.at }
 }
 
 pub(super) fn limit(limit: &Limit, running: u64) -> wire_limit::Limit {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use grove_domain::change::{Change, Loaded};
@@ -10,7 +11,7 @@ use grove_domain::event::Subject;
 use grove_domain::id::{RequestId, TaskId};
 use grove_domain::instance::Instance;
 use grove_domain::matching::Matcher;
-use grove_domain::request::{Event, JobAccess, Request, State};
+use grove_domain::request::{Event, Job, JobAccess, Request};
 use grove_domain::task::{End, Phase, Task};
 use grove_domain::worker::{self, Worker};
 use tokio::sync::mpsc;
@@ -27,6 +28,11 @@ use crate::publisher::Effect;
 use crate::refusal::Refused;
 use crate::timers::{Due, Timers};
 
+/// How often the port of a running job is asked for when somebody else has it, and the pause between: connections and
+/// programs of a moment let go of it.
+const OWN_PORT_TRIES: u32 = 5;
+const OWN_PORT_PAUSE: Duration = Duration::from_millis(200);
+
 impl Dispatcher {
     /// Makes everything in memory from rows, and starts what they call for.
     pub(super) async fn take_up(&mut self, loaded: Loaded) {
@@ -40,9 +46,9 @@ impl Dispatcher {
         self.timers = Timers::default();
         self.shortages.take_up();
         self.ended.clear();
-        // Being taken up again counts as a sign of life.
         self.made_once.clear();
-        self.heartbeats.clear();
+        self.heard.clear();
+        self.meters.clear();
         self.policy.told = Told::default();
         self.policy.open = false;
         self.policy.round = None;
@@ -110,26 +116,46 @@ impl Dispatcher {
             if request.spec.heartbeat.is_some() {
                 self.expect_heartbeat(&request);
             }
-            if request.state == State::InProgress {
-                self.reopen_tunnel(&request).await;
-            }
         }
+        self.reopen_tunnels().await;
     }
 
-    /// The same job has the same port; when something else took it, a new one, and an event.
-    async fn reopen_tunnel(&mut self, request: &Request) {
-        let Some(job) = request.running_job() else { return };
-        let target = (job.access.target_host.clone(), job.access.target_port);
-        let id = request.id;
-        match self.runner.tunnels().open(id, target, Some(job.access.port)).await {
-            Ok(port) if port == job.access.port => {}
-            Ok(port) => {
-                let access = Arc::new(JobAccess { port, ..JobAccess::clone(&job.access) });
-                if let Err(refused) = self.apply_request(CORE, id, Event::Moved { access }) {
-                    tracing::error!(request = %id, %refused, "a moved tunnel could not be recorded");
+    /// Every job has the port that its user knows. All claim their own first, so that none is given to another job; where
+    /// somebody else has taken one and does not let go of it, its job gets one that no job had, and an event.
+    async fn reopen_tunnels(&mut self) {
+        let running = self
+            .farm
+            .requests()
+            .iter()
+            .filter_map(|request| Some((request.id, request.running_job()?.clone())));
+        let mut waiting: Vec<(RequestId, Arc<Job>)> = running.collect();
+        for attempt in 0..OWN_PORT_TRIES {
+            if attempt > 0 {
+                tokio::time::sleep(OWN_PORT_PAUSE).await;
+            }
+            let mut taken = Vec::new();
+            for (id, job) in waiting {
+                let own = Some(job.access.port);
+                if self.runner.tunnels().open(id, target(&job), own).await != Ok(job.access.port) {
+                    taken.push((id, job));
                 }
             }
-            Err(reason) => self.job_without_tunnel(id, &reason),
+            waiting = taken;
+            if waiting.is_empty() {
+                return;
+            }
+        }
+        for (id, job) in waiting {
+            match self.runner.tunnels().open(id, target(&job), None).await {
+                Ok(port) if port == job.access.port => {}
+                Ok(port) => {
+                    let access = Arc::new(JobAccess { port, ..JobAccess::clone(&job.access) });
+                    if let Err(refused) = self.apply_request(CORE, id, Event::Moved { access }) {
+                        tracing::error!(request = %id, %refused, "a moved tunnel could not be recorded");
+                    }
+                }
+                Err(reason) => self.job_without_tunnel(id, &reason),
+            }
         }
     }
 
@@ -282,6 +308,11 @@ impl Dispatcher {
             answer(Err(Refused::Unavailable(error.to_owned())));
         }
     }
+}
+
+/// Where the tunnel of a job leads.
+fn target(job: &Job) -> (String, u16) {
+    (job.access.target_host.clone(), job.access.target_port)
 }
 
 /// Everything, as soon as the store answers.

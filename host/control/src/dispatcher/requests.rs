@@ -81,61 +81,6 @@ impl Dispatcher {
         self.apply_request(actor, id, event)
     }
 
-    pub(super) fn prolong(
-        &mut self,
-        actor: &str,
-        id: RequestId,
-        length: Option<SignedDuration>,
-        expected: Option<u64>,
-    ) -> Result<Arc<Request>, Refused> {
-        let request = self.check_request_revision(id, expected)?;
-        let max = self.settings.job_length_max;
-        if length.is_some_and(|length| length > max) {
-            return Err(Refused::TooLong { max });
-        }
-        let length = length.or(request.spec.length).unwrap_or(self.settings.job_length);
-        let timeout = after(self.clock.now(), length.min(max));
-        self.apply_request(actor, id, Event::Prolong { timeout })
-    }
-
-    pub(super) fn heartbeat(&mut self, id: RequestId) -> Result<Arc<Request>, Refused> {
-        let request = self.farm.request(id).ok_or(Refused::NoSuchRequest)?.clone();
-        if request.state.is_terminal() {
-            return Err(Refused::Request(request::Refusal::WrongState));
-        }
-        if let Some(last) = self.heartbeats.get_mut(&id) {
-            *last = self.clock.running();
-        }
-        Ok(request)
-    }
-
-    pub(super) fn expect_heartbeat(&mut self, request: &Request) {
-        self.heartbeats.insert(request.id, self.clock.running());
-        if let Some(silence) = self.longest_silence(request) {
-            self.timers.after(self.times(), silence, Due::Heartbeat(request.id));
-        }
-    }
-
-    pub(super) fn heartbeat_due(&mut self, id: RequestId) {
-        let (Some(request), Some(last)) = (self.farm.request(id).cloned(), self.heartbeats.get(&id).copied())
-        else {
-            return;
-        };
-        let Some(silence) = self.longest_silence(&request) else { return };
-        let silent = SignedDuration::try_from(self.clock.running().saturating_sub(last)).unwrap_or_default();
-        if silent >= silence {
-            let reason = Some("its client stopped sending heartbeats".to_owned());
-            self.request_due(id, Event::Close { reason });
-        } else {
-            self.timers.after(self.times(), silence - silent, Due::Heartbeat(id));
-        }
-    }
-
-    fn longest_silence(&self, request: &Request) -> Option<SignedDuration> {
-        let missed = i32::try_from(self.settings.missed_heartbeats).unwrap_or(i32::MAX);
-        Some(request.spec.heartbeat?.checked_mul(missed).unwrap_or(SignedDuration::MAX))
-    }
-
     /// A deadline that nobody asked for is there so that nothing waits for ever: it is held against a clock that was not
     /// just set.
     pub(super) fn deadline_due(&mut self, id: RequestId) {
@@ -157,7 +102,11 @@ impl Dispatcher {
         }
     }
 
-    fn check_request_revision(&self, id: RequestId, expected: Option<u64>) -> Result<Arc<Request>, Refused> {
+    pub(super) fn check_request_revision(
+        &self,
+        id: RequestId,
+        expected: Option<u64>,
+    ) -> Result<Arc<Request>, Refused> {
         let request = self.farm.request(id).ok_or(Refused::NoSuchRequest)?;
         match expected {
             Some(expected) if expected != request.revision => {
@@ -203,7 +152,13 @@ impl Dispatcher {
         let (from, to) = (before.state, request.state);
         let note = request.reason.clone().or_else(|| match (request.reserved, request.running_job()) {
             (Some(worker), _) => Some(format!("worker {worker}")),
-            (None, Some(job)) => Some(format!("worker {}, until {}", job.worker, job.timeout)),
+            (None, Some(job)) => Some(match (job.away, self.kept_for(request)) {
+                (Some(since), Some(kept)) => {
+                    let until = after(since, kept).min(job.timeout);
+                    format!("worker {}, nothing heard since {since:.0}, kept until {until:.0}", job.worker)
+                }
+                _ => format!("worker {}, until {}", job.worker, job.timeout),
+            }),
             _ => None,
         });
         self.happened(Happened {
@@ -235,6 +190,7 @@ impl Dispatcher {
     pub(super) fn index_request(&mut self, before: Option<&Request>, request: &Arc<Request>) {
         self.timers.replace_request(self.times(), before, Some(request), &self.settings);
         self.index_due(request);
+        self.index_meter(request);
         if let Some(job) = request.job.as_ref().filter(|job| self.farm.worker(job.worker).is_some()) {
             self.policy.told.used(request.id, job);
         }
@@ -242,7 +198,7 @@ impl Dispatcher {
             if before.is_none_or(|before| !before.state.is_terminal()) {
                 self.ended.push_back((request.since, request.id));
             }
-            self.heartbeats.remove(&request.id);
+            self.heard.remove(&request.id);
             self.policy.waits.remove(&request.id);
             if let Some(worker) = before.and_then(holder) {
                 self.policy.told.finished(worker);
@@ -265,6 +221,11 @@ impl Dispatcher {
 
     /// Whether it takes part in matching.
     pub(super) fn index_due(&mut self, request: &Arc<Request>) {
+        let waits = request.state == State::Waiting && request.reserved.is_none();
+        if let Some(begins) = request.begins().filter(|begins| waits && *begins > self.clock.now()) {
+            // Also when that had come before, and the wall clock stepped back.
+            self.timers.at(begins, Due::Valid(request.id));
+        }
         if request.is_due(self.clock.now()) && !self.waits_for_keys(request) {
             self.matcher.put_request(request);
         } else {
@@ -310,6 +271,11 @@ fn kind_of(event: &Event) -> &'static str {
         Event::Reserve(_) => "request.reserved",
         Event::Requeue { .. } => "request.requeued",
         Event::Prolong { .. } => "job.prolonged",
+        Event::Extend { .. } => "job.extended",
+        Event::Warn => "job.ending",
+        Event::Away { .. } => "job.away",
+        Event::Back => "job.back",
+        Event::Keep => "job.kept",
         Event::Moved { .. } => "job.moved",
         _ => "request.state",
     }

@@ -180,8 +180,7 @@ impl Dispatcher {
 
     fn open_job(&mut self, actor: &str, id: RequestId, opened: Opened) {
         let Some(request) = self.farm.request(id) else { return };
-        let length = request.spec.length.unwrap_or(self.settings.job_length);
-        let timeout = after(self.clock.now(), length.min(self.settings.job_length_max));
+        let timeout = after(self.clock.now(), self.length_of(request));
         let access = Arc::new(JobAccess {
             port: opened.port,
             target_host: opened.access.host,

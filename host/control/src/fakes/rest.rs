@@ -92,6 +92,9 @@ struct Ports {
     open: HashMap<RequestId, (u16, (String, u16))>,
     last: u16,
     taken: Vec<u16>,
+    /// Ports that jobs had and could not get again.
+    lost: HashMap<RequestId, u16>,
+    carried: HashMap<RequestId, u64>,
     claimed: HashSet<RequestId>,
     /// Most tunnels that can be open at a time.
     most: Option<usize>,
@@ -107,6 +110,16 @@ impl FakeTunnels {
     /// Something else took this port.
     pub fn take_port(&self, port: u16) {
         self.shared.lock().taken.push(port);
+    }
+
+    /// Whoever took it lets it go.
+    pub fn free_port(&self, port: u16) {
+        self.shared.lock().taken.retain(|taken| *taken != port);
+    }
+
+    /// So many bytes more go through the tunnel of a job.
+    pub fn carry(&self, job: RequestId, bytes: u64) {
+        *self.shared.lock().carried.entry(job).or_default() += bytes;
     }
 
     /// From now on none can be opened, for this reason; none = works again.
@@ -130,6 +143,9 @@ impl FakeTunnels {
         let mut ports = self.shared.lock();
         ports.open.clear();
         ports.claimed.clear();
+        ports.lost.clear();
+        ports.carried.clear();
+        ports.last = 0;
         ports.life += 1;
         Self { shared: self.shared.clone(), life: ports.life }
     }
@@ -145,10 +161,14 @@ impl Tunnels for FakeTunnels {
         &self,
         job: RequestId,
         target: (String, u16),
-        want: Option<u16>,
+        had: Option<u16>,
     ) -> BoxFuture<'static, Result<u16, String>> {
-        let opened = self.shared.lock().open(self.life, job, target, want);
+        let opened = self.shared.lock().open(self.life, job, target, had);
         ready(opened).boxed()
+    }
+
+    fn carried(&self, job: RequestId) -> u64 {
+        self.shared.lock().carried.get(&job).copied().unwrap_or(0)
     }
 
     fn close(&self, job: RequestId) -> BoxFuture<'static, ()> {
@@ -156,6 +176,8 @@ impl Tunnels for FakeTunnels {
         if ports.life == self.life {
             ports.open.remove(&job);
             ports.claimed.remove(&job);
+            ports.lost.remove(&job);
+            ports.carried.remove(&job);
         }
         ready(()).boxed()
     }
@@ -187,7 +209,7 @@ impl Ports {
         life: u64,
         job: RequestId,
         target: (String, u16),
-        want: Option<u16>,
+        had: Option<u16>,
     ) -> Result<u16, String> {
         if life != self.life {
             return Err("this process is dead".to_owned());
@@ -203,15 +225,31 @@ impl Ports {
             Some(_) => return Err(format!("{job} has a tunnel to somewhere else")),
             None => {}
         }
-        let port = match want.filter(|port| !self.taken.contains(port)) {
-            Some(port) => port,
-            None => {
-                self.last = if (20_000..60_000).contains(&self.last) { self.last + 1 } else { 20_000 };
-                self.last
+        let port = match had {
+            Some(port) if self.is_anybodys(port, job) => {
+                self.lost.insert(job, port);
+                return Err(format!("port {port} is taken"));
             }
+            Some(port) => {
+                self.lost.remove(&job);
+                port
+            }
+            None => loop {
+                self.last = if (20_000..60_000).contains(&self.last) { self.last + 1 } else { 20_000 };
+                if !self.is_anybodys(self.last, job) && self.lost.get(&job) != Some(&self.last) {
+                    break self.last;
+                }
+            },
         };
         self.open.insert(job, (port, target));
         Ok(port)
+    }
+
+    /// Whether somebody but this job has the port, or had it.
+    fn is_anybodys(&self, port: u16, job: RequestId) -> bool {
+        self.taken.contains(&port)
+            || self.open.values().any(|(open, _)| *open == port)
+            || self.lost.iter().any(|(other, lost)| *other != job && *lost == port)
     }
 }
 

@@ -165,23 +165,26 @@ async fn a_job_is_prolonged_from_now_within_the_limits() {
     let farm = Farm::with(settings).await;
     let request = farm.running(1).await;
     farm.pass(Duration::from_secs(3000)).await;
-    let prolonged = farm.controller.prolong("ann", request, None, None).await.unwrap();
+    let prolonged = farm.controller.prolong("ann", request, None, false, None).await.unwrap();
     let job = prolonged.running_job().unwrap();
     assert_eq!((job.timeout, job.prolongs), (after(farm.now(), SignedDuration::from_hours(1)), 1));
     let long = Some(max + SignedDuration::from_secs(1));
-    assert_eq!(farm.controller.prolong("ann", request, long, None).await, Err(Refused::TooLong { max }));
-    let prolonged = farm.controller.prolong("ann", request, Some(max), None).await.unwrap();
+    assert_eq!(
+        farm.controller.prolong("ann", request, long, false, None).await,
+        Err(Refused::TooLong { max })
+    );
+    let prolonged = farm.controller.prolong("ann", request, Some(max), false, None).await.unwrap();
     assert_eq!(prolonged.running_job().unwrap().timeout, after(farm.now(), max));
-    let third = farm.controller.prolong("ann", request, None, None).await;
+    let third = farm.controller.prolong("ann", request, None, false, None).await;
     assert_eq!(third, Err(Refused::Request(Refusal::ProlongLimit)));
     farm.pass(Duration::from_secs(7190)).await;
     assert_eq!(farm.request(request).state, State::InProgress);
     farm.pass(Duration::from_secs(10)).await;
     assert_eq!(farm.request(request).state, State::Done);
-    let over = farm.controller.prolong("ann", request, None, None).await;
+    let over = farm.controller.prolong("ann", request, None, false, None).await;
     assert_eq!(over, Err(Refused::Request(Refusal::NoJob)));
     let waiting = farm.ask(&["laser"]).await;
-    assert_eq!(farm.controller.prolong("ann", waiting, None, None).await, Err(Refusal::NoJob.into()));
+    assert_eq!(farm.controller.prolong("ann", waiting, None, false, None).await, Err(Refusal::NoJob.into()));
     farm.check_settled();
 }
 
@@ -190,7 +193,7 @@ async fn a_job_may_be_cut_short_too() {
     let farm = Farm::new().await;
     let request = farm.running(1).await;
     let length = Some(SignedDuration::from_secs(30));
-    farm.controller.prolong("ann", request, length, None).await.unwrap();
+    farm.controller.prolong("ann", request, length, true, None).await.unwrap();
     farm.pass(Duration::from_secs(31)).await;
     assert_eq!(farm.request(request).state, State::Done);
     farm.check_settled();

@@ -286,7 +286,7 @@ async fn what_is_refused_in_maintenance_and_what_is_not() {
     let refused = [
         farm_.create_request("ann", wish(&[])).await.map(drop),
         farm_.update_request("ann", waiting, Some(1), None, None, None).await.map(drop),
-        farm_.prolong("ann", running, None, None).await.map(drop),
+        farm_.prolong("ann", running, None, false, None).await.map(drop),
         farm_.register("board", id(2), registration(&[]), Edit::default(), None).await.map(drop),
         farm_.edit_worker("admin", id(1), Edit::default(), None).await.map(drop),
         farm_.move_worker("admin", id(1), want, None).await.map(drop),
@@ -301,7 +301,7 @@ async fn what_is_refused_in_maintenance_and_what_is_not() {
         assert!(refused.to_string().contains("new rack; try again after 2026"), "{refused}");
     }
     // Reads and what winds down.
-    farm_.heartbeat(running).await.unwrap();
+    farm_.heartbeat(running, false).await.unwrap();
     let why = farm_.why(waiting).await.unwrap();
     assert_eq!(why[0].code, "farm_maintenance");
     farm_.set_limit("admin", Scope::Farm, Some(9), None).await.unwrap();

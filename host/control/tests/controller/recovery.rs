@@ -128,6 +128,42 @@ async fn a_port_that_was_taken_meanwhile_is_another_and_an_event_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_taken_port_moves_one_job_and_to_a_port_that_nobody_had() {
+    let mut farm = Farm::new().await;
+    for number in 1..=5 {
+        farm.running(number).await;
+    }
+    let before = farm.fakes.tunnels.open_now();
+    let second = *before.iter().min_by_key(|(_, port)| **port).unwrap().0;
+    let taken = before[&second];
+    farm.fakes.tunnels.take_port(taken);
+    farm.crash_and_restart().await;
+    let mut now = farm.fakes.tunnels.open_now();
+    let moved = now.remove(&second).unwrap();
+    assert!(before.values().all(|port| *port != moved), "{moved} was somebody's: {before:?}");
+    assert!(now.iter().all(|(job, port)| before[job] == *port), "{before:?} became {now:?}");
+    farm.check_settled();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_is_taken_for_a_moment_is_waited_for() {
+    let mut farm = Farm::new().await;
+    let request = farm.running(1).await;
+    let port = farm.fakes.tunnels.open_now()[&request];
+    farm.fakes.tunnels.take_port(port);
+    let tunnels = farm.fakes.tunnels.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        tunnels.free_port(port);
+    });
+    farm.crash_and_restart().await;
+    farm.pass(Duration::from_secs(1)).await;
+    assert_eq!(farm.fakes.tunnels.open_now()[&request], port);
+    assert_eq!(farm.events("job.moved").len(), 0);
+    farm.check_settled();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_that_cannot_have_its_tunnel_back_is_ended() {
     let mut farm = Farm::new().await;
     let request = farm.running(1).await;
@@ -222,7 +258,7 @@ async fn live(farm: &Farm) {
     farm.want_idle(1).await;
     let request = farm.ask(&[]).await;
     farm.request_is(request, State::InProgress).await;
-    farm.controller.prolong("ann", request, None, None).await.unwrap();
+    farm.controller.prolong("ann", request, None, false, None).await.unwrap();
     farm.close(request).await;
     farm.worker_is(1, worker::State::Idle).await;
     farm.want_maintenance(1).await;

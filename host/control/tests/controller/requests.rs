@@ -92,7 +92,7 @@ async fn whoever_saw_an_older_revision_is_refused() {
     assert_eq!(closed, Err(refused.clone()));
     let updated = farm.controller.update_request("ann", id, Some(1), None, None, Some(7)).await;
     assert_eq!(updated, Err(refused.clone()));
-    assert_eq!(farm.controller.prolong("ann", id, None, Some(7)).await, Err(refused));
+    assert_eq!(farm.controller.prolong("ann", id, None, false, Some(7)).await, Err(refused));
     assert!(farm.controller.close_request("ann", id, None, Some(1)).await.is_ok());
 }
 
@@ -220,7 +220,7 @@ async fn a_client_that_falls_silent_loses_its_request() {
     let id = farm.create(promised).await.id;
     for _ in 0..5 {
         farm.pass(Duration::from_secs(25)).await;
-        farm.controller.heartbeat(id).await.unwrap();
+        farm.controller.heartbeat(id, false).await.unwrap();
     }
     farm.pass(Duration::from_secs(29)).await;
     assert_eq!(farm.request(id).state, State::Waiting);
@@ -228,9 +228,9 @@ async fn a_client_that_falls_silent_loses_its_request() {
     let request = farm.request(id);
     assert_eq!(request.state, State::Cancelled);
     assert_eq!(request.reason.as_deref(), Some("its client stopped sending heartbeats"));
-    let late = farm.controller.heartbeat(id).await;
+    let late = farm.controller.heartbeat(id, false).await;
     assert_eq!(late, Err(Refused::Request(Refusal::WrongState)));
-    assert_eq!(farm.controller.heartbeat(RequestId(9)).await, Err(Refused::NoSuchRequest));
+    assert_eq!(farm.controller.heartbeat(RequestId(9), false).await, Err(Refused::NoSuchRequest));
 }
 
 #[tokio::test(start_paused = true)]

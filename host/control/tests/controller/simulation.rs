@@ -214,14 +214,22 @@ impl World {
             }
             56..59 => {
                 let length = self.rng.bool().then(|| SignedDuration::from_secs(self.rng.i64(1..600)));
+                let shorten = self.rng.bool();
                 self.run(async move {
-                    controller.prolong("ann", request, length, None).await.ok().map(Row::Request)
+                    controller.prolong("ann", request, length, shorten, None).await.ok().map(Row::Request)
                 })
                 .await;
             }
             59..62 => self.update(controller, request).await,
             62..64 => {
-                self.run(async move { controller.heartbeat(request).await.ok().map(Row::Request) }).await;
+                let (busy, keeps) = (self.rng.bool(), self.rng.u8(0..8) == 0);
+                self.run(async move {
+                    if keeps {
+                        return controller.keep_job("ann", request, None).await.ok().map(Row::Request);
+                    }
+                    controller.heartbeat(request, busy).await.ok().map(|(request, _)| Row::Request(request))
+                })
+                .await;
             }
             64..67 => {
                 if let Some(task) = controller.farm().tasks().keys().min().copied() {
@@ -346,7 +354,12 @@ impl World {
             0 => wish.valid_after = Some(Moment::utc(after(now, some))),
             1 => wish.deadline = Some(Moment::utc(after(now, some))),
             2 => wish.spec.length = Some(some * 3),
-            3 => wish.spec.heartbeat = Some(SignedDuration::from_secs(10)),
+            3 => {
+                wish.spec.heartbeat = Some(SignedDuration::from_secs(10));
+                wish.spec.away = self.rng.bool().then_some(some * 5);
+                wish.spec.idle = self.rng.bool().then_some(some.max(SignedDuration::from_secs(60)));
+                wish.spec.extend = self.rng.bool();
+            }
             _ => {}
         }
         wish

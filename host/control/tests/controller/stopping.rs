@@ -182,9 +182,13 @@ impl Tunnels for BrokenTunnels {
         &self,
         job: RequestId,
         target: (String, u16),
-        want: Option<u16>,
+        had: Option<u16>,
     ) -> BoxFuture<'static, Result<u16, String>> {
-        self.0.open(job, target, want)
+        self.0.open(job, target, had)
+    }
+
+    fn carried(&self, job: RequestId) -> u64 {
+        self.0.carried(job)
     }
 
     fn close(&self, job: RequestId) -> BoxFuture<'static, ()> {

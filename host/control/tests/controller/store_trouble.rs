@@ -29,9 +29,9 @@ async fn callers_are_told_and_nothing_is_changed() {
     farm.settle().await;
     assert!(farm.controller.trouble().unwrap().contains("disk full"));
     assert!(unavailable(farm.controller.close_request("ann", waiting, None, None).await));
-    assert!(unavailable(farm.controller.heartbeat(waiting).await));
+    assert!(unavailable(farm.controller.heartbeat(waiting, false).await));
     assert!(unavailable(farm.controller.why(waiting).await));
-    assert!(unavailable(farm.controller.prolong("ann", waiting, None, None).await));
+    assert!(unavailable(farm.controller.prolong("ann", waiting, None, false, None).await));
     let want = Want::Idle { force: false };
     assert!(unavailable(farm.controller.move_worker("admin", id(1), want, None).await));
     let registered = farm.controller.register("board", id(2), registration(&[]), Edit::default(), None).await;

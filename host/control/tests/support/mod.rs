@@ -106,6 +106,13 @@ impl Farm {
         self.controller = Controller::start(self.fakes.parts(settings)).await.unwrap();
     }
 
+    /// The same, and nobody is there for a while.
+    pub(crate) async fn be_gone_for(&mut self, time: Duration) {
+        drop(self.fakes.parts(self.settings.clone()));
+        tokio::time::sleep(time).await;
+        self.crash_and_restart().await;
+    }
+
     pub(crate) async fn add(&self, number: u128, capabilities: &[(&str, &str)]) -> Arc<Worker> {
         let registered = self
             .controller

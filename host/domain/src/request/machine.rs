@@ -81,7 +81,25 @@ pub enum Event {
     Prolong {
         /// New end.
         timeout: Timestamp,
+        /// Also when that is earlier.
+        shorten: bool,
     },
+    /// The job is used, and its user wants it to go on for as long as it is: it ends at `timeout` if that is later.
+    Extend {
+        /// New end.
+        timeout: Timestamp,
+    },
+    /// Its user is to be warned of the job's end.
+    Warn,
+    /// Nothing is heard of its client.
+    Away {
+        /// When it was last heard of.
+        since: Timestamp,
+    },
+    /// Its client is heard of again.
+    Back,
+    /// The job outlives its client.
+    Keep,
     /// The job ran as long as it may. Not to be told from its `timeout`, which a wall clock that steps makes come early or
     /// late.
     TimeoutDue,
@@ -131,6 +149,9 @@ pub enum Refusal {
     /// It has no running job.
     #[error("worker not assigned")]
     NoJob,
+    /// The job would end earlier than it does.
+    #[error("the job ends later than that already, at {0:.0}")]
+    Shorter(Timestamp),
     /// The job was prolonged as often as the admin allows.
     #[error("the job was prolonged as often as the farm allows")]
     ProlongLimit,
@@ -221,12 +242,41 @@ pub fn step(request: &Request, event: Event, context: Context<'_>) -> Result<Tra
             let job = request.running_job().ok_or(Refusal::NoJob)?;
             next.job = Some(Arc::new(Job { access, ..Job::clone(job) }));
         }
-        Event::Prolong { timeout } => {
+        Event::Prolong { timeout, shorten } => {
             let job = request.running_job().ok_or(Refusal::NoJob)?;
             if context.bounds.prolongs.is_some_and(|most| job.prolongs >= most) {
                 return Err(Refusal::ProlongLimit);
             }
-            next.job = Some(Arc::new(Job { timeout, prolongs: job.prolongs + 1, ..Job::clone(job) }));
+            if timeout < job.timeout && !shorten {
+                return Err(Refusal::Shorter(job.timeout));
+            }
+            next.job = Some(Arc::new(Job { prolongs: job.prolongs + 1, ..job.until(timeout, now) }));
+        }
+        Event::Extend { timeout } => {
+            let job = request.running_job().ok_or(Refusal::NoJob)?;
+            if timeout > job.timeout {
+                next.job = Some(Arc::new(job.until(timeout, now)));
+            }
+        }
+        Event::Warn => {
+            let job = request.running_job().ok_or(Refusal::NoJob)?;
+            job.next_warning().ok_or(Refusal::NotDue)?;
+            next.job = Some(Arc::new(Job { warned: job.warned + 1, ..Job::clone(job) }));
+        }
+        Event::Away { since } => {
+            let job = request.running_job().ok_or(Refusal::NoJob)?;
+            // What it was told first stays true; one that is kept need not be heard of.
+            if !job.kept && job.away.is_none() {
+                next.job = Some(Arc::new(Job { away: Some(since), ..Job::clone(job) }));
+            }
+        }
+        Event::Back => {
+            let job = request.running_job().ok_or(Refusal::NoJob)?;
+            next.job = Some(Arc::new(Job { away: None, ..Job::clone(job) }));
+        }
+        Event::Keep => {
+            let job = request.running_job().ok_or(Refusal::NoJob)?;
+            next.job = Some(Arc::new(Job { kept: true, away: None, ..Job::clone(job) }));
         }
         Event::TimeoutDue => {
             request.running_job().ok_or(Refusal::NoJob)?;

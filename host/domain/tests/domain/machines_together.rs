@@ -128,7 +128,7 @@ fn trigger() -> impl Strategy<Value = Trigger> {
         request::Event::Close { reason: None },
         request::Event::DeadlineDue,
         request::Event::TimeoutDue,
-        request::Event::Prolong { timeout: at(1000) },
+        request::Event::Prolong { timeout: at(1000), shorten: false },
     ];
     prop_oneof![
         6 => (1u128..4, 1u64..9).prop_map(|(worker, request)| Trigger::Match { worker, request }),

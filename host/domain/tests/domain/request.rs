@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use grove_domain::group::OwnerGroups;
 use grove_domain::id::RequestId;
-use grove_domain::moment::Moment;
+use grove_domain::moment::{Moment, SignedDuration};
 use grove_domain::request::{
     Bounds, Context, Create, Effect, Event, Job, JobAccess, Priority, Refusal, Request, State, Transition,
     create, step,
@@ -113,7 +113,15 @@ pub(crate) fn events() -> Vec<(&'static str, Event)> {
         ("requeue", Event::Requeue { reason: reason() }),
         ("open", Event::Open { timeout: at(500), access: access(20001) }),
         ("moved", Event::Moved { access: access(20002) }),
-        ("prolong", Event::Prolong { timeout: at(600) }),
+        ("prolong", Event::Prolong { timeout: at(600), shorten: false }),
+        ("prolong, earlier", Event::Prolong { timeout: at(DEADLINE - 1), shorten: false }),
+        ("shorten", Event::Prolong { timeout: at(DEADLINE - 1), shorten: true }),
+        ("extend", Event::Extend { timeout: at(600) }),
+        ("extend to earlier", Event::Extend { timeout: at(DEADLINE) }),
+        ("warn too often", Event::Warn),
+        ("away", Event::Away { since: at(70) }),
+        ("back, never away", Event::Back),
+        ("keep", Event::Keep),
         ("timeout due", Event::TimeoutDue),
         ("fail", Event::Fail { reason: reason() }),
         ("invalidate", Event::Invalidate { reason: reason() }),
@@ -145,6 +153,14 @@ requeue                  | x         WAIT       x        x     x    x   x    x
 open                     | x         PROGRESS   x        x     x    x   x    x
 moved                    | x         x          PROGRESS x     x    x   x    x
 prolong                  | x         x          PROGRESS x     x    x   x    x
+prolong, earlier         | x         x          x        x     x    x   x    x
+shorten                  | x         x          PROGRESS x     x    x   x    x
+extend                   | x         x          PROGRESS x     x    x   x    x
+extend to earlier        | x         x          =        x     x    x   x    x
+warn too often           | x         x          x        x     x    x   x    x
+away                     | x         x          PROGRESS x     x    x   x    x
+back, never away         | x         x          =        x     x    x   x    x
+keep                     | x         x          PROGRESS x     x    x   x    x
 timeout due              | x         x          DONE!    x     x    x   x    x
 fail                     | x         x          FAILED   x     x    x   x    x
 invalidate               | INVALID   x          x        x     x    x   x    x
@@ -312,14 +328,62 @@ fn a_job_is_what_its_events_make_of_it() {
     assert_eq!(moved.running_job().unwrap().access.port, 2);
 
     let bounds = Bounds { prolongs: Some(1) };
-    let longer = stepped_at(&moved, Event::Prolong { timeout: at(600) }, 100, &bounds).unwrap().request;
+    let longer = stepped_at(&moved, Event::Prolong { timeout: at(600), shorten: false }, 100, &bounds)
+        .unwrap()
+        .request;
     let job = longer.running_job().unwrap();
     assert_eq!((job.timeout, job.prolongs, job.access.port), (at(600), 1, 2));
-    let more = stepped_at(&longer, Event::Prolong { timeout: at(700) }, 100, &bounds);
+    let more = stepped_at(&longer, Event::Prolong { timeout: at(700), shorten: false }, 100, &bounds);
     assert_eq!(more.unwrap_err(), Refusal::ProlongLimit);
     // Whatever the wall clock says by then.
     let done = stepped_at(&longer, Event::TimeoutDue, -600, &bounds).unwrap().request;
     assert_eq!((done.state, done.reason.as_deref()), (State::Done, Some("the job's time is up")));
+}
+
+#[test]
+fn a_client_is_away_until_it_is_back_or_no_longer_needed() {
+    let running = At::InProgress.request();
+    let away = stepped(&running, Event::Away { since: at(70) }).unwrap().request;
+    assert_eq!(away.running_job().unwrap().away, Some(at(70)));
+    let still = stepped(&away, Event::Away { since: at(90) }).unwrap().request;
+    assert_eq!(still, away, "since the first time");
+    let back = stepped(&away, Event::Back).unwrap().request;
+    assert_eq!(back.running_job().unwrap().away, None);
+    let kept = stepped(&away, Event::Keep).unwrap().request;
+    let job = kept.running_job().unwrap();
+    assert_eq!((job.kept, job.away), (true, None));
+    assert_eq!(
+        stepped(&kept, Event::Away { since: at(90) }).unwrap().request,
+        kept,
+        "it need not be heard of"
+    );
+    let over = stepped(&away, Event::TimeoutDue).unwrap().request;
+    assert_eq!(over.job.unwrap().away, Some(at(70)), "it ended like that");
+}
+
+#[test]
+fn a_job_has_as_many_warnings_as_it_is_long() {
+    let job = |length| Job::new(worker_id(1), at(0), at(length), access(1));
+    let next = |job: &Job| job.next_warning().map(|at| at.as_second() - job.timeout.as_second());
+    assert_eq!(next(&job(601)), Some(-600));
+    assert_eq!(next(&job(600)), Some(-120));
+    assert_eq!(next(&job(121)), Some(-120));
+    assert_eq!(next(&job(120)), None);
+    assert_eq!(next(&Job { warned: 1, ..job(3600) }), Some(-120));
+    assert_eq!(next(&Job { warned: 2, ..job(3600) }), None);
+    let ending = |length, left| job(length).is_ending(SignedDuration::from_secs(left));
+    assert!(
+        ending(3600, 600) && ending(300, 120) && !ending(3600, 601) && !ending(300, 121) && !ending(100, 5)
+    );
+
+    // Another end is one of which nobody was warned.
+    let mut request = At::InProgress.request();
+    request.job = Some(Arc::new(Job { warned: 1, ..job(3600) }));
+    let warned = stepped(&request, Event::Warn).unwrap().request;
+    assert_eq!(warned.running_job().unwrap().warned, 2);
+    for event in [Event::Prolong { timeout: at(4000), shorten: false }, Event::Extend { timeout: at(4000) }] {
+        assert_eq!(stepped(&warned, event).unwrap().request.running_job().unwrap().warned, 0);
+    }
 }
 
 #[test]

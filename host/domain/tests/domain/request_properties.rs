@@ -17,7 +17,13 @@ fn event() -> impl Strategy<Value = Event> {
         2 => update,
         1 => (1u128..4).prop_map(|worker| Event::Reserve(worker_id(worker))),
         1 => (0i64..120).prop_map(|timeout| Event::Open { timeout: at(timeout), access: access(1) }),
-        1 => (0i64..120).prop_map(|timeout| Event::Prolong { timeout: at(timeout) }),
+        1 => (0i64..120, any::<bool>())
+            .prop_map(|(timeout, shorten)| Event::Prolong { timeout: at(timeout), shorten }),
+        1 => (0i64..120).prop_map(|timeout| Event::Extend { timeout: at(timeout) }),
+        1 => Just(Event::Warn),
+        1 => (0i64..120).prop_map(|since| Event::Away { since: at(since) }),
+        1 => Just(Event::Back),
+        1 => Just(Event::Keep),
     ]
 }
 

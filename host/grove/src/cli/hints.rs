@@ -78,6 +78,7 @@ const HINTS: &[(Code, Option<&str>)] = &[
     (Code::InvalidPriority, Some("give a --priority from 1 (first) to 16 (last)")),
     (Code::InvalidWant, None),
     (Code::InvalidKey, None),
+    (Code::JobShorter, Some("ask for more with --for, or say --shorten: the time counts from now on")),
     (
         Code::JobTooLong,
         Some("ask for less with --for, and prolong the job while it runs: grove request prolong"),

@@ -40,14 +40,14 @@ impl Tunnels for TcpTunnels {
         &self,
         job: RequestId,
         target: (String, u16),
-        want: Option<u16>,
+        had: Option<u16>,
     ) -> BoxFuture<'static, Result<u16, String>> {
         let tunnels = self.0.clone();
-        async move {
-            let opened = tunnels.open(job.0, target, want).await.map_err(|error| error.to_string())?;
-            Ok(opened.port)
-        }
-        .boxed()
+        async move { tunnels.open(job.0, target, had).await.map_err(|error| error.to_string()) }.boxed()
+    }
+
+    fn carried(&self, job: RequestId) -> u64 {
+        self.0.stats(job.0).map_or(0, |stats| stats.bytes_in.saturating_add(stats.bytes_out))
     }
 
     fn close(&self, job: RequestId) -> BoxFuture<'static, ()> {
