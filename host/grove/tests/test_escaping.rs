@@ -146,10 +146,7 @@ fn nothing_from_outside_steers_the_terminal() {
             assert_eq!(found, None, "{command:?} {form}:\n{}", shown.escape_debug());
             if form == "json" && !out.is_empty() {
                 let value: Value = serde_json::from_str(&out).unwrap();
-                assert!(
-                    value.to_string().contains(&json!(DIRT).to_string().trim_matches('"')),
-                    "{command:?}"
-                );
+                assert!(value.to_string().contains(json!(DIRT).to_string().trim_matches('"')), "{command:?}");
             }
             assert!(
                 command[0] != "events" || !out.contains("\nhint:"),

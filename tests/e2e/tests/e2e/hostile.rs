@@ -76,7 +76,7 @@ async fn all_known(farm: &Farm, names: &[&str]) -> Vec<Plugin> {
             let plugin = plugins.iter().find(|plugin| plugin.name == **name);
             plugin.is_some_and(|plugin| plugin.state != PluginState::Loading)
         };
-        names.iter().all(|name| settled(name))
+        names.iter().all(settled)
     };
     wait::until_is("the plugin folder", look, is_known).await
 }
