@@ -17,7 +17,7 @@ use crate::v2::refuse::Refuse;
 use crate::{pages, v1, v2};
 
 /// Every path outside v1.
-pub(crate) const PATHS: [&str; 55] = [
+pub(crate) const PATHS: [&str; 56] = [
     "/api/v2/workers",
     "/api/v2/workers/{uuid}",
     "/api/v2/workers/{uuid}/state",
@@ -49,6 +49,7 @@ pub(crate) const PATHS: [&str; 55] = [
     "/api/v2/rules/{id}",
     "/api/v2/artifacts",
     "/api/v2/artifacts/{group}/{key}",
+    "/api/v2/artifacts/{group}/{key}/verify",
     "/api/v2/plugins",
     "/api/v2/plugins/{name}",
     "/api/v2/plugins/{name}/enable",
@@ -136,6 +137,7 @@ impl Front {
                     .put(v2::artifacts::put)
                     .delete(v2::artifacts::remove),
             )
+            .route("/api/v2/artifacts/{group}/{key}/verify", post(v2::artifacts::verify))
             .route("/api/v2/plugins", get(v2::plugins::list).post(v2::plugins::install))
             .route("/api/v2/plugins/{name}", get(v2::plugins::get).delete(v2::plugins::remove))
             .route("/api/v2/plugins/{name}/enable", post(v2::plugins::enable))

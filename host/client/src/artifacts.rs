@@ -55,6 +55,16 @@ impl Client {
         Ok(Download { client: self.clone(), response })
     }
 
+    /// Has an artifact read to its end and held against its digest, however long that takes; what is wrong with it is in the
+    /// answer.
+    ///
+    /// # Errors
+    /// When there is none, or the farm cannot be reached.
+    pub async fn verify_artifact(&self, group: &str, key: &str) -> Result<Artifact, Error> {
+        let call = self.v2(Method::POST, &["artifacts", group, key, "verify"]);
+        call.stream_json(HeaderValue::from_static("application/json")).await
+    }
+
     /// Removes an artifact; `expected`: only if it holds what has this SHA-256, in hex.
     ///
     /// # Errors

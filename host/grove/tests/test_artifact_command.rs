@@ -26,6 +26,7 @@ fn help_says() {
       put     Bring a file
       get     Read one, into a file or to stdout
       list    Show what there is
+      verify  Have the farm read what it keeps, and hold it against the digests
       remove  Remove one
 
     Options:

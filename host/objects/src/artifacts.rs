@@ -4,6 +4,8 @@
 //! at which it is there, is another one, or is gone. The notes are in memory too, read at the start.
 
 mod incoming;
+mod on_disk;
+mod verify;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error as StdError;
@@ -19,6 +21,10 @@ use object_store::{GetOptions, GetRange};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+pub use on_disk::OnDisk;
+pub use verify::Damage;
+use verify::Known;
 
 use crate::objects::timely;
 use crate::{Error, Name, Objects};
@@ -61,6 +67,8 @@ pub struct Artifact {
     pub created: Timestamp,
     /// When it was last sent, asked for, or read.
     pub used: Timestamp,
+    /// What is known to be wrong with it.
+    pub damage: Option<Damage>,
 }
 
 /// What must be there for a change to be made.
@@ -98,6 +106,8 @@ pub enum Put {
     Replaced,
     /// It was there already.
     Same,
+    /// It was there, and its file was damaged.
+    Mended,
 }
 
 /// The artifacts; cheap to clone.
@@ -111,6 +121,8 @@ struct Inner {
     objects: Objects,
     quotas: Quotas,
     index: Mutex<Index>,
+    /// What holds each artifact that is being verified, by its data.
+    verifying: Mutex<HashMap<Uuid, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 #[derive(Debug, Default)]
@@ -130,6 +142,7 @@ struct Kept {
     data: Uuid,
     /// Used since the note was written.
     touched: bool,
+    known: Known,
 }
 
 /// The note about an artifact, as it is kept.
@@ -147,7 +160,9 @@ struct Note {
 impl Artifacts {
     /// The artifacts in `objects`. Until they are [loaded](Self::load) nothing can be had or brought.
     pub fn new(objects: Objects, quotas: Quotas) -> Self {
-        Self { inner: Arc::new(Inner { objects, quotas, index: Mutex::default() }) }
+        Self {
+            inner: Arc::new(Inner { objects, quotas, index: Mutex::default(), verifying: Mutex::default() }),
+        }
     }
 
     /// The bounds.
@@ -178,7 +193,11 @@ impl Artifacts {
         for (bytes, path) in notes {
             match Kept::read(&bytes).filter(|kept| kept.note_path() == path) {
                 Some(kept) if untold.remove(&kept.data_path()) => index.keep(kept),
-                Some(_) => objects.delete(&path).await?,
+                // What it holds was written before the note was: it was lost since.
+                Some(kept) => {
+                    tracing::error!(%path, "the file of an artifact is not there; bring it again");
+                    index.keep(Kept { known: Known::lost(), ..kept });
+                }
                 None => tracing::warn!(%path, "this is no note about an artifact; it is left alone"),
             }
         }
@@ -208,11 +227,11 @@ impl Artifacts {
     ) -> Result<Vec<Artifact>, Error> {
         let index = self.index()?;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let artifacts = index.kept.range((from, Bound::Unbounded)).map(|(_, kept)| &kept.artifact);
+        let artifacts = index.kept.range((from, Bound::Unbounded)).map(|(_, kept)| kept.shown());
         let wanted = artifacts.filter(|artifact| {
             group.is_none_or(|group| artifact.name.group() == group) && may(artifact.name.group())
         });
-        Ok(wanted.take(limit).cloned().collect())
+        Ok(wanted.take(limit).collect())
     }
 
     /// One artifact; that counts as a use of it.
@@ -223,13 +242,13 @@ impl Artifacts {
         let mut index = self.index()?;
         let kept = index.kept.get_mut(name).ok_or(Error::NotFound)?;
         kept.used(now);
-        Ok(kept.artifact.clone())
+        Ok(kept.shown())
     }
 
-    /// One artifact with these bytes of it, as far as it has them.
+    /// One artifact with these bytes of it, as far as it has them. Its file is what was brought: else it is damaged.
     ///
     /// # Errors
-    /// When there is none, or it cannot be read now.
+    /// When there is none, it is damaged, or it cannot be read now.
     pub async fn read(
         &self,
         name: &Name,
@@ -243,16 +262,22 @@ impl Artifacts {
             kept.clone()
         };
         let range = range.start..range.end.min(kept.artifact.size);
+        if let Some(damage) = self.inner.verified(&kept, false).await? {
+            return Err(Error::Damaged { damage });
+        }
         if range.is_empty() {
             return Ok((kept.artifact, stream::empty().boxed()));
         }
         let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
         let got = timely(self.inner.objects.store().get_opts(&kept.data_path(), options)).await?;
+        if got.meta.size != kept.artifact.size {
+            return Err(Error::Damaged { damage: Damage::Size });
+        }
         Ok((kept.artifact, got.into_stream().map_err(Error::from).boxed()))
     }
 
     /// Takes in an artifact, whole or not at all. `size` and `sha256`, where they are known, are held against what
-    /// comes. What is there already in the same form stays.
+    /// comes. What is there already in the same form stays, unless it is damaged.
     ///
     /// # Errors
     /// When it breaks off, is too large, or cannot be written, and when what is there is not what was `expected`.
@@ -373,12 +398,13 @@ impl Kept {
             sha256: note.sha256,
             created: note.created.parse().ok()?,
             used: note.used.parse().ok()?,
+            damage: None,
         };
-        Some(Self { artifact, data: note.data, touched: false })
+        Some(Self { artifact, data: note.data, touched: false, known: Known::nothing() })
     }
 
     fn note(&self) -> Result<Bytes, Error> {
-        let Artifact { name, size, sha256, created, used } = &self.artifact;
+        let Artifact { name, size, sha256, created, used, damage: _ } = &self.artifact;
         let note = Note {
             group: name.group().to_owned(),
             key: name.key().to_owned(),
@@ -389,6 +415,10 @@ impl Kept {
             data: self.data,
         };
         serde_json::to_vec(&note).map(Bytes::from).map_err(|error| Error::Store(error.to_string()))
+    }
+
+    fn shown(&self) -> Artifact {
+        Artifact { damage: self.known.damage, ..self.artifact.clone() }
     }
 
     fn used(&mut self, now: Timestamp) {

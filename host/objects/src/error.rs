@@ -1,5 +1,7 @@
 //! Why something could not be done with objects.
 
+use crate::Damage;
+
 /// Why something could not be done with objects; nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -34,6 +36,12 @@ pub enum Error {
     Unexpected {
         /// What is there, as SHA-256 in hexadecimal.
         current: Option<String>,
+    },
+    /// Its file is not what was brought.
+    #[error("{damage}")]
+    Damaged {
+        /// What is wrong with it.
+        damage: Damage,
     },
     /// What was sent is not what it was said to be.
     #[error("what came has the SHA-256 {came}")]

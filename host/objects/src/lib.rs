@@ -15,7 +15,7 @@ mod logs;
 mod name;
 mod objects;
 
-pub use artifacts::{Artifact, Artifacts, Body, Expected, Put, Quotas};
+pub use artifacts::{Artifact, Artifacts, Body, Damage, Expected, OnDisk, Put, Quotas};
 pub use error::Error;
 pub use logs::{Keeping, Kind, Line, Logs, Read, TaskLog};
 pub use name::{BadName, MAX_NAME, Name};

@@ -107,12 +107,24 @@ impl Objects {
         &self.store
     }
 
+    /// A folder that is away is not made anew: the real one may come back in its place.
+    pub(crate) fn is_there(&self) -> Result<(), Error> {
+        match &self.folder {
+            Some(folder) if !folder.is_dir() => {
+                Err(Error::Store(format!("{} is not there", folder.display())))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) async fn put(&self, path: &Path, bytes: Bytes) -> Result<(), Error> {
+        self.is_there()?;
         timely(self.store.put(path, PutPayload::from_bytes(bytes))).await.map(drop)
     }
 
     /// Without waiting for the disk: for what is worth less than that.
     pub(crate) async fn put_hastily(&self, path: &Path, bytes: Bytes) -> Result<(), Error> {
+        self.is_there()?;
         timely(self.hasty.put(path, PutPayload::from_bytes(bytes))).await.map(drop)
     }
 

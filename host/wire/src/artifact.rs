@@ -18,4 +18,7 @@ pub struct Artifact {
     pub created: Timestamp,
     /// When it was last brought, asked for or read. One that nobody uses is removed after a while.
     pub used: Timestamp,
+    /// What is known to be wrong with its file: it cannot be read until it is brought again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
 }

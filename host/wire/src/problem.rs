@@ -177,6 +177,10 @@ codes! {
     WorkerRuns = "worker_runs", 409, "The worker is running a job", "Close the request, or use force.";
     /// The farm is not in maintenance, and an import would replace everything under its users; nothing was changed.
     FarmAtWork = "farm_at_work", 409, "The farm is at work", "Put it into maintenance first: grove farm mode maintenance.";
+    /// The farm has lost components of plugins that it names, and an export would lack them.
+    ComponentsLost = "components_lost", 409, "Components of plugins are lost", "Install those versions again, or remove them; or export without them: incomplete=true, grove farm export --incomplete.";
+    /// The artifact's file was changed or removed on disk: it does not hold any more what was brought.
+    ArtifactDamaged = "artifact_damaged", 409, "The artifact is damaged", "Bring the same file again: that mends it.";
     /// The request is not in a state that allows this.
     RequestState = "request_state", 409, "The request's state does not allow this", "Look at the request's state.";
     /// The request has no running job.

@@ -103,7 +103,7 @@ fn read_cursor(cursor: &str) -> Result<Name, Refuse> {
     read().ok_or_else(|| bad_query("cursor", "it is not one of ours"))
 }
 
-/// The body is what it holds. 201: it is new; 200: it took the place of another, or was there already.
+/// The body is what it holds. 201: it is new; 200: it took the place of another, or was there already, whole or damaged.
 pub(crate) async fn put(
     State(front): State<Front>,
     Place { app, name }: Place,
@@ -141,7 +141,7 @@ pub(crate) async fn get(
     Query::new(&uri).done()?;
     let now = app.controller.clock().now();
     let artifact = app.storage.artifacts.stat(&name, now).map_err(|error| refuse(&error))?;
-    if is_known(&headers, &artifact) {
+    if artifact.damage.is_none() && is_known(&headers, &artifact) {
         let mut response = StatusCode::NOT_MODIFIED.into_response();
         describe(&mut response, &artifact);
         return Ok(response);
@@ -173,10 +173,22 @@ pub(crate) async fn head(Place { app, name }: Place, uri: Uri) -> Result<Respons
     Query::new(&uri).done()?;
     let artifact = app.storage.artifacts.stat(&name, app.controller.clock().now());
     let artifact = artifact.map_err(|error| refuse(&error))?;
+    if let Some(damage) = artifact.damage {
+        return Err(refuse(&Error::Damaged { damage }));
+    }
     let mut response = Response::new(Body::empty());
     describe(&mut response, &artifact);
     say_bytes(&mut response, artifact.size);
     Ok(response)
+}
+
+/// Reads all of it, and holds it against its digest; what is wrong with it is told in `damage`.
+pub(crate) async fn verify(Place { app, name }: Place, uri: Uri) -> Result<Response, Refuse> {
+    Query::new(&uri).done()?;
+    app.storage.artifacts.verify(&name).await.map_err(|error| refuse(&error))?;
+    let artifact = app.storage.artifacts.stat(&name, app.controller.clock().now());
+    let artifact = artifact.map_err(|error| refuse(&error))?;
+    Ok(revision::json(StatusCode::OK, &show(artifact)))
 }
 
 pub(crate) async fn remove(
@@ -203,6 +215,7 @@ fn show(artifact: Artifact) -> Shown {
         sha256: artifact.sha256,
         created: artifact.created,
         used: artifact.used,
+        damage: artifact.damage.map(|damage| damage.to_string()),
     }
 }
 
@@ -326,6 +339,7 @@ fn refuse(error: &Error) -> Refuse {
             Problem::new(Code::RevisionMismatch, detail).hint(hint)
         }
         Error::Busy => Problem::new(Code::ArtifactBusy, detail),
+        Error::Damaged { .. } => Problem::new(Code::ArtifactDamaged, detail),
         Error::Digest { .. } => Problem::new(Code::ArtifactDigest, detail).field("Content-Digest"),
         Error::Body(cause) => match cause.downcast_ref::<Interrupted>() {
             Some(Interrupted(BodyError::TooSlow)) => return BodyError::TooSlow.into(),

@@ -67,6 +67,11 @@ const HINTS: &[(Code, Option<&str>)] = &[
     ),
     (Code::RuleExists, Some("remove it first with `grove rule remove`, or leave the id out")),
     (Code::WorkerRuns, Some("end the job first with `grove request close`, or say --force, which ends it")),
+    (
+        Code::ComponentsLost,
+        Some("install those versions again, or remove them with `grove plugin remove`; or say --incomplete"),
+    ),
+    (Code::ArtifactDamaged, Some("bring the same file again with `grove artifact put`: that mends it")),
     (Code::FarmAtWork, Some("put the farm into maintenance first: grove farm mode maintenance")),
     (Code::RequestState, Some("`grove request show` says where it is")),
     (Code::NoJob, Some("`grove request show --wait` waits until its job runs")),

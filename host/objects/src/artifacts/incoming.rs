@@ -1,7 +1,6 @@
 //! An artifact on its way in.
 
 use std::error::Error as StdError;
-use std::fmt::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,6 +10,7 @@ use object_store::{ObjectStoreExt, WriteMultipart};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::verify::{Known, hex};
 use super::{Artifact, Claim, Expected, Inner, Kept, Put, place};
 use crate::objects::timely;
 use crate::{Error, Name};
@@ -87,6 +87,7 @@ impl Incoming {
         &mut self,
         mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
     ) -> Result<(), Error> {
+        self.claim.inner.objects.is_there()?;
         let store = self.claim.inner.objects.store().clone();
         let path = place(&self.claim.name, &self.data.simple().to_string());
         let upload = timely(store.put_multipart(&path)).await?;
@@ -133,16 +134,24 @@ impl Incoming {
         let name = self.claim.name.clone();
         let before = {
             let mut index = self.claim.inner.index.lock();
-            if let Some(kept) = index.kept.get_mut(&name)
-                && kept.artifact.sha256 == sha256
-            {
+            let same = index.kept.get_mut(&name).filter(|kept| kept.artifact.sha256 == sha256);
+            same.map(|kept| {
                 kept.used(now);
-                return Ok((kept.artifact.clone(), Put::Same));
-            }
-            index.kept.get(&name).cloned()
+                kept.clone()
+            })
         };
-        let artifact = Artifact { name, size: self.size, sha256, created: now, used: now };
-        let kept = Kept { artifact: artifact.clone(), data: self.data, touched: false };
+        // What came is the same: the file that is there is looked at while there is one to take its place.
+        let mended = match &before {
+            Some(kept) if self.claim.inner.verified(kept, false).await?.is_none() => {
+                return Ok((kept.shown(), Put::Same));
+            }
+            Some(_) => true,
+            None => false,
+        };
+        let before = self.claim.inner.index.lock().kept.get(&name).cloned();
+        let artifact = Artifact { name, size: self.size, sha256, created: now, used: now, damage: None };
+        let kept =
+            Kept { artifact: artifact.clone(), data: self.data, touched: false, known: Known::nothing() };
         let objects = self.claim.inner.objects.clone();
         // A note that may have been written keeps what it tells of; the next start knows.
         self.written = false;
@@ -152,7 +161,7 @@ impl Incoming {
         if let Err(error) = objects.delete(&before.data_path()).await {
             tracing::warn!(%error, "what an artifact held before stays until the next start");
         }
-        Ok((artifact, Put::Replaced))
+        Ok((artifact, if mended { Put::Mended } else { Put::Replaced }))
     }
 }
 
@@ -171,13 +180,4 @@ impl Drop for Incoming {
             });
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut hex = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        // Writing to a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
 }

@@ -1,10 +1,11 @@
 use std::convert::Infallible;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt, stream};
-use grove_objects::{Artifacts, Backend, Error, Expected, Name, Objects, Put, Quotas};
+use grove_objects::{Artifacts, Backend, Damage, Error, Expected, Name, Objects, OnDisk, Put, Quotas};
 use jiff::{SignedDuration, Timestamp};
 
 const QUOTAS: Quotas =
@@ -180,4 +181,102 @@ async fn until_it_is_loaded_nothing_is_there() {
     let artifacts = Artifacts::new(Objects::open(Backend::Memory).unwrap(), QUOTAS);
     assert!(matches!(artifacts.stat(&name("g", "k"), at(0)), Err(Error::NotReady)));
     assert!(matches!(put(&artifacts, &name("g", "k"), b"x", at(0)).await, Err(Error::NotReady)));
+}
+
+/// The one file in a folder of objects that holds what an artifact holds.
+fn data(folder: &Path) -> std::path::PathBuf {
+    let note = OnDisk::notes(folder).unwrap().pop().unwrap();
+    OnDisk::read(&note).unwrap().unwrap().data
+}
+
+async fn damage(artifacts: &Artifacts, name: &Name) -> Option<Damage> {
+    match artifacts.read(name, 0..u64::MAX, at(0)).await {
+        Ok(_) => None,
+        Err(Error::Damaged { damage }) => Some(damage),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[tokio::test]
+async fn what_was_changed_on_disk_is_not_served_and_bringing_it_again_mends_it() {
+    for restarted in [false, true] {
+        for (change, found) in
+            [(Some(&b"jello"[..]), Damage::Content), (Some(b"hell"), Damage::Size), (None, Damage::Lost)]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            let mut artifacts = open(folder.path(), QUOTAS).await;
+            let image = name("g", "k");
+            put(&artifacts, &image, b"hello", at(0)).await.unwrap();
+            assert_eq!(get(&artifacts, &image, 0..9).await, b"hello");
+            let file = data(folder.path());
+            match change {
+                Some(bytes) => std::fs::write(&file, bytes).unwrap(),
+                None => std::fs::remove_file(&file).unwrap(),
+            }
+            if restarted {
+                artifacts = open(folder.path(), QUOTAS).await;
+            }
+            // Also a part that would have been right.
+            assert!(matches!(artifacts.read(&image, 1..2, at(0)).await, Err(Error::Damaged { .. })));
+            assert_eq!(damage(&artifacts, &image).await, Some(found));
+            assert_eq!(artifacts.verify(&image).await.unwrap(), Some(found));
+            assert_eq!(artifacts.stat(&image, at(0)).unwrap().damage, Some(found));
+            assert_eq!(artifacts.list(None, |_| true, None, 9).unwrap()[0].damage, Some(found));
+            assert_eq!(put(&artifacts, &image, b"hello", at(1)).await.unwrap(), Put::Mended, "{found:?}");
+            assert_eq!(get(&artifacts, &image, 0..9).await, b"hello");
+            assert_eq!(artifacts.verify(&image).await.unwrap(), None);
+            assert_eq!(artifacts.stat(&image, at(0)).unwrap().damage, None);
+            assert_eq!(put(&artifacts, &image, b"hello", at(1)).await.unwrap(), Put::Same);
+            // What came in vain goes behind the answer.
+            let left = async || {
+                while files(folder.path()) != 2 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            let left = tokio::time::timeout(Duration::from_secs(10), left()).await;
+            assert!(left.is_ok(), "more than a note and what it tells of: {}", files(folder.path()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_was_lost_while_nobody_looked_is_still_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = name("g", "k");
+    put(&open(folder.path(), QUOTAS).await, &image, b"hello", at(0)).await.unwrap();
+    std::fs::remove_file(data(folder.path())).unwrap();
+    let artifacts = open(folder.path(), QUOTAS).await;
+    assert_eq!(artifacts.stat(&image, at(0)).unwrap().damage, Some(Damage::Lost));
+    artifacts.remove(&image, &Expected::Any).await.unwrap();
+    assert_eq!(files(folder.path()), 0);
+}
+
+#[tokio::test]
+async fn a_change_that_leaves_the_size_and_the_time_is_found_by_verifying() {
+    let folder = tempfile::tempdir().unwrap();
+    let artifacts = open(folder.path(), QUOTAS).await;
+    let image = name("g", "k");
+    put(&artifacts, &image, b"hello", at(0)).await.unwrap();
+    assert_eq!(get(&artifacts, &image, 0..9).await, b"hello");
+    let file = std::fs::OpenOptions::new().write(true).open(data(folder.path())).unwrap();
+    let time = file.metadata().unwrap().modified().unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"jello", 0).unwrap();
+    file.set_modified(time).unwrap();
+    assert_eq!(artifacts.verify(&image).await.unwrap(), Some(Damage::Content));
+    assert_eq!(damage(&artifacts, &image).await, Some(Damage::Content));
+}
+
+#[tokio::test]
+async fn a_folder_that_is_away_is_not_made_anew() {
+    let parent = tempfile::tempdir().unwrap();
+    let (folder, away) = (parent.path().join("objects"), parent.path().join("away"));
+    std::fs::create_dir(&folder).unwrap();
+    let artifacts = open(&folder, QUOTAS).await;
+    put(&artifacts, &name("g", "k"), b"hello", at(0)).await.unwrap();
+    std::fs::rename(&folder, &away).unwrap();
+    let refused = put(&artifacts, &name("g", "l"), b"hello", at(0)).await.unwrap_err();
+    assert!(matches!(refused, Error::Store(_)) && !folder.exists(), "{refused}");
+    std::fs::rename(&away, &folder).unwrap();
+    put(&artifacts, &name("g", "l"), b"hello", at(0)).await.unwrap();
+    assert_eq!(get(&artifacts, &name("g", "k"), 0..9).await, b"hello");
 }

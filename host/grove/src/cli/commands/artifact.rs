@@ -24,6 +24,8 @@ pub(crate) enum Artifact {
     Get(Get),
     /// Show what there is
     List(List),
+    /// Have the farm read what it keeps, and hold it against the digests
+    Verify(Verify),
     /// Remove one
     Remove(Name),
 }
@@ -57,6 +59,16 @@ pub(crate) struct Get {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct Verify {
+    /// Only those of this group
+    #[arg(value_name = "GROUP")]
+    group: Option<String>,
+    /// Only this one of the group
+    #[arg(value_name = "KEY")]
+    key: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct List {
     /// Only those of this group
     #[arg(long, value_name = "GROUP")]
@@ -68,6 +80,7 @@ pub(crate) async fn run(farm: &Client, out: &Output, command: Artifact) -> anyho
         Artifact::Put(args) => put(farm, out, &args).await,
         Artifact::Get(args) => get(farm, out, &args).await,
         Artifact::List(args) => list(farm, out, args).await,
+        Artifact::Verify(args) => verify(farm, out, args).await,
         Artifact::Remove(name) => remove(farm, out, &name).await,
     }
 }
@@ -146,6 +159,39 @@ async fn list(farm: &Client, out: &Output, args: List) -> anyhow::Result<()> {
     };
     let rows = artifacts.iter().map(row).collect();
     Ok(out.table(["GROUP", "KEY", "BYTES", "SHA256", "CAME", "USED"], rows, "no artifacts")?)
+}
+
+/// One after the other: each is read to its end.
+async fn verify(farm: &Client, out: &Output, args: Verify) -> anyhow::Result<()> {
+    let mut verified = Vec::new();
+    match (&args.group, &args.key) {
+        (Some(group), Some(key)) => verified.push(farm.verify_artifact(group, key).await?),
+        _ => {
+            for artifact in farm.artifacts(&ArtifactsQuery { group: args.group }).all().await? {
+                match farm.verify_artifact(&artifact.group, &artifact.key).await {
+                    Ok(artifact) => verified.push(artifact),
+                    // Removed meanwhile.
+                    Err(error) if error.is_not_found() => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+    }
+    let damaged = verified.iter().filter(|artifact| artifact.damage.is_some()).count();
+    if out.is_json() {
+        out.items(&verified)?;
+    } else {
+        let row = |artifact: &Shown| {
+            let state = artifact.damage.clone().unwrap_or_else(|| "whole".to_owned());
+            [artifact.group.clone(), artifact.key.clone(), artifact.size.to_string(), state]
+        };
+        out.table(["GROUP", "KEY", "BYTES", "STATE"], verified.iter().map(row).collect(), "no artifacts")?;
+    }
+    if damaged == 0 {
+        return Ok(());
+    }
+    let hint = "bring the same files again with `grove artifact put`: that mends them";
+    Err(Hinted::new(format!("{damaged} artifacts are damaged"), hint).into())
 }
 
 async fn remove(farm: &Client, out: &Output, name: &Name) -> anyhow::Result<()> {
