@@ -1,8 +1,10 @@
 //! Identities: private keys in a folder, named by the driver configuration, never shown to anyone.
 
 use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt};
 use russh::keys::{PrivateKey, decode_secret_key};
 
@@ -14,7 +16,7 @@ const MAX_FILE: u64 = 64 * 1024;
 /// The folder of secrets. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Secrets {
-    dir: Arc<Dir>,
+    folder: Arc<Path>,
 }
 
 /// Why a secret cannot be had. The texts are for the admin, and never hold a part of the secret.
@@ -60,9 +62,9 @@ pub enum SecretError {
 }
 
 impl Secrets {
-    /// The secrets in this folder.
-    pub fn new(dir: Dir) -> Secrets {
-        Secrets { dir: Arc::new(dir) }
+    /// The secrets in this folder, which is looked up for each of them: it may be away for a while, and another one then.
+    pub fn new(folder: impl Into<PathBuf>) -> Secrets {
+        Secrets { folder: folder.into().into() }
     }
 
     /// The text of a secret. Reads a file: brief, but not for a thread that must never wait.
@@ -72,7 +74,8 @@ impl Secrets {
             io::ErrorKind::NotFound => SecretError::Missing { name: name.to_owned() },
             _ => SecretError::Io { name: name.to_owned(), error },
         };
-        let file = self.dir.open(name).map_err(io)?;
+        let folder = Dir::open_ambient_dir(&self.folder, ambient_authority()).map_err(io)?;
+        let file = folder.open(name).map_err(io)?;
         // Of the open file, so that nobody swaps it in between.
         let mode = file.metadata().map_err(io)?.mode() & 0o777;
         if mode & 0o077 != 0 {

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use http::HeaderValue;
+use http::header::CONNECTION;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -24,6 +26,8 @@ const BUFFER: usize = 64 << 10;
 const HEAD: usize = 32 << 10;
 /// Headers of one request.
 const HEADERS: usize = 64;
+/// Of so many places one is for those who ask once: there, a connection ends with its answer.
+const KEPT_FREE: usize = 4;
 /// Pause after the machine could not give another connection.
 const RECOVER: Duration = Duration::from_millis(100);
 /// Seconds of silence after which a peer is asked whether it is still there, and between askings.
@@ -66,9 +70,10 @@ pub async fn serve(listener: TcpListener, front: Front, shutdown: CancellationTo
         }
         let (front, router, shutdown, abandon) =
             (front.clone(), router.clone(), shutdown.clone(), abandon.clone());
+        let free = places.clone();
         tokio::spawn(async move {
             front.metrics.connected();
-            connection(stream, &front, router, shutdown, abandon).await;
+            connection(stream, &front, router, &free, shutdown, abandon).await;
             front.metrics.disconnected();
             drop(place);
         });
@@ -105,12 +110,20 @@ async fn connection(
     stream: TcpStream,
     front: &Front,
     router: Router,
+    places: &Semaphore,
     shutdown: CancellationToken,
     abandon: CancellationToken,
 ) {
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let router = router.clone();
-        async move { Ok::<_, std::convert::Infallible>(front.answer(router, request.map(Body::new)).await) }
+        async move {
+            let mut response = front.answer(router, request.map(Body::new)).await;
+            // Nobody keeps one of the last places without using it.
+            if places.available_permits() < front.limits.connections / KEPT_FREE {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, std::convert::Infallible>(response)
+        }
     });
     let mut builder = http1::Builder::new();
     builder

@@ -26,8 +26,9 @@ pub trait Transfer: Send + Sync + 'static {
     /// It may not.
     fn may_import(&self) -> Result<(), Error>;
 
-    /// Takes a snapshot of the farm, whether or not it is served.
-    fn export(&self) -> BoxFuture<'static, Result<Write, Error>>;
+    /// Takes a snapshot of the farm, whether or not it is served. Components that the farm has lost are refused, unless it
+    /// may be `incomplete`.
+    fn export(&self, incomplete: bool) -> BoxFuture<'static, Result<Write, Error>>;
 
     /// Reads an export, and replaces the farm by it; with `dry_run` it only says what would change. What has been read to
     /// its end is carried out, even when nobody waits for it any more.

@@ -15,6 +15,14 @@ pub struct ImportQuery {
     pub dry_run: bool,
 }
 
+/// What may be exported.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct ExportQuery {
+    /// Also when the farm has lost components of plugins.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
+}
+
 /// An export on its way here. It is whole only when [`Self::chunk`] has given none.
 #[derive(Debug)]
 pub struct Export {
@@ -32,8 +40,8 @@ impl Export {
 
 impl Client {
     /// Everything of the farm as it is at this moment, as lines of JSON. It holds keys.
-    pub async fn export_farm(&self) -> Result<Export, Error> {
-        let call = self.v2(Method::GET, &["farm", "export"]);
+    pub async fn export_farm(&self, query: ExportQuery) -> Result<Export, Error> {
+        let call = self.v2(Method::GET, &["farm", "export"]).query(&query);
         let response = call.stream(HeaderValue::from_static("application/jsonl")).await?;
         Ok(Export { transport: self.transport.clone(), response })
     }

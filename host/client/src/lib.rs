@@ -37,7 +37,7 @@ mod workers;
 
 pub use artifacts::{ArtifactsQuery, Download};
 pub use events::{Events, EventsQuery};
-pub use farm::{Export, ImportQuery};
+pub use farm::{Export, ExportQuery, ImportQuery};
 pub use grove_wire::{self as wire, Error, ErrorKind};
 pub use introspections::IntrospectionsQuery;
 pub use logs::TaskLog;

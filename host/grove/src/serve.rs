@@ -1,7 +1,9 @@
 //! `grove serve`: puts the rooms together and runs them until it is told to stop.
 
 mod adapters;
+pub(crate) mod backup;
 pub(crate) mod config;
+mod files;
 pub(crate) mod house;
 mod plugins;
 mod services;
@@ -19,6 +21,8 @@ use tracing::field::Field;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
+
+use grove_store::Begin;
 
 use config::Config;
 use house::{House, Port};
@@ -47,6 +51,12 @@ pub(crate) struct Args {
     /// Host that users connect to for tunnels [default: 127.0.0.1]
     #[arg(long, value_name = "HOST")]
     advertise: Option<String>,
+    /// Begin a new farm in a folder in which one was lost; what is left of that stays
+    #[arg(long, conflicts_with = "restore")]
+    new: bool,
+    /// Make the farm of a backup first, in a state folder that holds none
+    #[arg(long, value_name = "DIR")]
+    restore: Option<PathBuf>,
     /// Serve beyond this machine although nobody is asked who they are
     #[arg(long)]
     insecure_listen: bool,
@@ -68,6 +78,9 @@ impl Args {
         config.state = self.state.or(config.state);
         config.plugins.folder = self.plugins.or(config.plugins.folder);
         config.insecure_listen |= self.insecure_listen;
+        if self.new {
+            config.begin = Begin::Anew;
+        }
         config.check()?;
         Ok(config)
     }
@@ -75,11 +88,16 @@ impl Args {
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let from = args.restore.clone();
     let config = args.config()?;
     log_to_stderr();
+    if let Some(from) = from {
+        backup::restore(&from, &config.state()?)?;
+    }
     let runtime = runtime()?;
     let served = runtime.block_on(async {
         let stop = stop_on_signal()?;
+        outlive_terminals()?;
         let house = House::start(config, Port::IsWaitedFor).await?;
         tokio::select! {
             ready = house.ready() => say_ready(ready?)?,
@@ -103,7 +121,9 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 pub(crate) fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("GROVE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt().fmt_fields(escaped()).with_env_filter(filter);
+    // The terminal may be gone, and saying so there would break whoever said something.
+    let subscriber = tracing_subscriber::fmt().log_internal_errors(false);
+    let subscriber = subscriber.fmt_fields(escaped()).with_env_filter(filter);
     let subscriber = subscriber.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
     // Set already only when this process served before.
     let _ = subscriber.try_init();
@@ -120,7 +140,8 @@ fn escaped() -> impl for<'writer> FormatFields<'writer> + 'static {
 
 /// Only what is amiss, for a terminal that has other things to show.
 pub(crate) fn log_only_warnings() {
-    let subscriber = tracing_subscriber::fmt().fmt_fields(escaped()).with_max_level(tracing::Level::WARN);
+    let subscriber = tracing_subscriber::fmt().log_internal_errors(false);
+    let subscriber = subscriber.fmt_fields(escaped()).with_max_level(tracing::Level::WARN);
     let subscriber = subscriber.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
     // Set already only when this process served before.
     let _ = subscriber.try_init();
@@ -132,6 +153,22 @@ fn say_ready(address: SocketAddr) -> anyhow::Result<()> {
     writeln!(out, "grove: listening on http://{address}")
         .and_then(|()| out.flush())
         .context("failed to say where the controller listens")
+}
+
+/// SIGHUP does not end a controller, be it sent by whoever wants a configuration to be read again or by a terminal that is
+/// closed.
+fn outlive_terminals() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangup = signal(SignalKind::hangup()).context("failed to listen for SIGHUP")?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::warn!(
+                "SIGHUP: nothing was changed, and the farm goes on; the configuration is read when `grove serve` starts, so \
+                 restart it to have it read again"
+            );
+        }
+    });
+    Ok(())
 }
 
 /// Fires at the first SIGTERM or SIGINT; the second ends the process at once, and nothing acknowledged is lost.

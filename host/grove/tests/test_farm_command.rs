@@ -35,18 +35,24 @@ fn export_writes_a_private_file_and_none_over_another() {
 }
 
 #[test]
-fn an_export_that_lacks_a_component_says_so() {
+fn an_export_that_lacks_a_component_fails_unless_it_may() {
     let missing = json!({"plugin": "relay", "version": "1.2.0", "digest": "0123456789ab".repeat(5) + "0123"});
     let last = json!({"end": true, "rows": {}, "components": 0, "missing": [missing], "sha256": "x"});
-    for (quiet, file) in [(false, "farm.jsonl"), (true, "-")] {
+    for (to, incomplete) in [("farm.jsonl", false), ("farm.jsonl", true), ("-", false), ("-", true)] {
         let (farm, home) = (exporting(&format!("{last}\n")), Home::new());
-        let file = if file == "-" { file.to_owned() } else { home.path(file).display().to_string() };
-        let args =
-            if quiet { vec!["farm", "export", &file, "--quiet"] } else { vec!["farm", "export", &file] };
-        let told = home.plain(&told(&farm, &home.command(&farm, &args).output().unwrap()));
+        let file = if to == "-" { to.to_owned() } else { home.path(to).display().to_string() };
+        let mut args = vec!["farm", "export", &file, "--quiet"];
+        args.extend(incomplete.then_some("--incomplete"));
+        let output = home.command(&farm, &args).output().unwrap();
+        let told = home.plain(&told(&farm, &output));
         let words =
             "warning: the component of relay 1.2.0 (0123456789ab) is not in the export: the farm has lost it";
         assert!(told.contains(words) && told.contains("`grove plugin remove relay 0123456789ab`"), "{told}");
+        assert_eq!(output.status.success(), incomplete, "{told}");
+        assert_eq!(told.contains("error: the export lacks components"), !incomplete, "{told}");
+        assert_eq!(home.path("farm.jsonl").exists(), to != "-" && incomplete, "{told}");
+        let query = if incomplete { "?incomplete=true" } else { "" };
+        assert_eq!(calls(&farm), format!("GET /api/v2/farm/export{query}\n"));
     }
 }
 

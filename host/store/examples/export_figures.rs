@@ -26,7 +26,7 @@ use grove_domain::plugin::Digest;
 use grove_domain::request::{Priority, Request, Spec, State};
 use grove_domain::wants::Wants;
 use grove_domain::worker::{Registration, Worker};
-use grove_store::{About, Batch, Change, Components, Settings, Staged, Store};
+use grove_store::{About, Admitted, Batch, Change, Components, Settings, Staged, Store};
 
 const WORKERS: u64 = 10_000;
 const REQUESTS: u64 = 100_000;
@@ -68,7 +68,7 @@ fn main() {
             contents.rows.values().sum()
         });
         let vacuumed = step("VACUUM INTO", &written, || {
-            store.backup_to(&folder.path().join("copy.db")).unwrap();
+            grove_store::copy(&live, &folder.path().join("copy.db")).unwrap();
             WORKERS + REQUESTS + events
         });
         stop.store(true, Ordering::Relaxed);
@@ -88,7 +88,7 @@ fn main() {
     let idle = Written::default();
     let mut staged = None;
     let read = step("import: read, check", &idle, || {
-        let read = Staged::read(&target, &mut File::open(&file).unwrap(), true, now(2)).unwrap();
+        let read = Staged::read(&target, &mut File::open(&file).unwrap(), true, &Admitted, now(2)).unwrap();
         staged.insert(read).contents().rows.values().sum()
     });
     let staged = staged.unwrap();
@@ -104,7 +104,7 @@ fn main() {
     drop(first);
     let store = Store::open(&old, Settings::default()).unwrap();
     step("  into the first schema", &idle, || {
-        let staged = Staged::read(&old, &mut File::open(&file).unwrap(), true, now(2)).unwrap();
+        let staged = Staged::read(&old, &mut File::open(&file).unwrap(), true, &Admitted, now(2)).unwrap();
         store.replace(&staged, "bench", now(3), |_| true).unwrap().unwrap();
         staged.contents().rows.values().sum()
     });

@@ -120,6 +120,33 @@ pub enum OpenError {
     /// A controller runs on this folder.
     #[error("the state folder {} is in use by another process: stop it first, or name another folder", .0.display())]
     InUse(PathBuf),
+    /// The store is gone, and the rest of its farm is there.
+    #[error(
+        "{} holds a farm whose store is {}: its grove.db {}, beside {}. Put grove.db back, or restore a backup into an empty \
+         folder with `grove serve --restore`; `grove serve --new` begins a new farm here and leaves the rest as it is",
+        folder.display(),
+        if *empty { "empty" } else { "gone" },
+        if *empty { "has no bytes" } else { "is not there" },
+        left.join(", ")
+    )]
+    Lost {
+        /// Where.
+        folder: PathBuf,
+        /// Whether its file is there, without anything in it.
+        empty: bool,
+        /// What is there of it.
+        left: Vec<String>,
+    },
+    /// A new farm was to be begun in the place of another.
+    #[error("{} holds a farm already: leave out what begins a new one, or name another folder", .0.display())]
+    Begun(PathBuf),
+    /// A restore was killed in this folder.
+    #[error(
+        "a restore into {} was broken off: restore again with `grove serve --restore`, which begins anew, or name another \
+         folder",
+        .0.display()
+    )]
+    HalfRestored(PathBuf),
     /// The folder or a file in it.
     #[error("{} cannot be opened: {error}", path.display())]
     File {

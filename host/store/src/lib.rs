@@ -37,12 +37,15 @@ pub use reader::MAX_PAGE;
 
 mod transfer;
 pub use transfer::{
-    About, Components, Contents, Export, ExportError, Header, ImportError, MAX_LINE, MissingComponent,
-    Replaced, Settled, Staged, TableChange,
+    About, Admission, Admitted, Components, Contents, Copied, Export, ExportError, Header, ImportError,
+    MAX_LINE, MissingComponent, Replaced, Settled, Staged, TableChange, copy, restore,
 };
 
+mod begin;
+pub use begin::{Begin, RESTORING};
+
 mod open;
-pub use open::{DATABASE, Settings};
+pub use open::{DATABASE, Settings, lock};
 
 mod store;
 pub use store::{Left, Store};

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::begin::{self, Begin};
 use crate::error::{OpenError, StoreError};
 use crate::{schema, transfer};
 
@@ -29,11 +30,13 @@ pub struct Settings {
     pub max_bytes: Option<u64>,
     /// Most connections that read at the same time.
     pub readers: usize,
+    /// Whether a farm may be begun where there is none.
+    pub begin: Begin,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { max_bytes: None, readers: 4 }
+        Self { max_bytes: None, readers: 4, begin: Begin::default() }
     }
 }
 
@@ -51,6 +54,7 @@ pub(crate) fn open(folder: &Path, settings: &Settings) -> Result<Opened, OpenErr
     };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(at(folder))?;
     let lock = lock(folder)?;
+    begin::check(folder, settings.begin)?;
     // What an import left that was killed.
     transfer::clear(folder).map_err(at(folder))?;
     let database = folder.join(DATABASE);
@@ -71,7 +75,11 @@ pub(crate) fn open(folder: &Path, settings: &Settings) -> Result<Opened, OpenErr
     Ok(Opened { lock, writer, database })
 }
 
-fn lock(folder: &Path) -> Result<File, OpenError> {
+/// Keeps every other process out of the folder, as long as the file is open.
+///
+/// # Errors
+/// Another one is in it, or the lock cannot be made.
+pub fn lock(folder: &Path) -> Result<File, OpenError> {
     let path = folder.join(LOCK);
     let file = private_file(&path)
         .map_err(|error| OpenError::Store { path: path.clone(), error: StoreError::from(error) })?;
@@ -96,7 +104,7 @@ fn connect(database: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// The schema of the database; 0 = it is new.
-fn version(connection: &Connection, database: &Path) -> Result<u32, OpenError> {
+pub(crate) fn version(connection: &Connection, database: &Path) -> Result<u32, OpenError> {
     let read = || -> rusqlite::Result<(u32, i32, u32)> {
         let number = |sql| connection.query_row(sql, [], |row| row.get(0));
         Ok((

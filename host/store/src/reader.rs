@@ -104,11 +104,6 @@ impl Readers {
         self.with(|connection| list.read(connection, order, query.limit, rows::event))
     }
 
-    /// A consistent copy into a file that is empty or does not exist.
-    pub(crate) fn copy_to(&self, file: &str) -> Result<(), StoreError> {
-        self.with(|connection| Ok(connection.execute("VACUUM INTO ?", [file]).map(drop)?))
-    }
-
     /// Lends a connection; it comes back only when it is sound.
     fn with<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let mut pool = self.lock();

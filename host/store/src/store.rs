@@ -1,6 +1,5 @@
 //! The handle.
 
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, Weak, mpsc};
 use std::thread::{self, JoinHandle};
@@ -189,21 +188,6 @@ impl Store {
     /// Tells when the store was left.
     pub fn left(&self) -> Left {
         self.0.left.clone()
-    }
-
-    /// Writes a consistent copy, while the store goes on, to a new file for its owner alone.
-    ///
-    /// # Errors
-    /// The file exists or cannot be written; the store cannot be read.
-    pub fn backup_to(&self, file: &Path) -> Result<(), StoreError> {
-        let wrong = |error: io::Error| StoreError::Io(format!("{}: {error}", file.display()));
-        let utf8 = || wrong(io::Error::new(io::ErrorKind::InvalidInput, "the name must be UTF-8"));
-        let name = file.to_str().ok_or_else(utf8)?;
-        if file.exists() {
-            return Err(wrong(io::ErrorKind::AlreadyExists.into()));
-        }
-        open::private_file(file).map_err(wrong)?;
-        self.0.readers.copy_to(name)
     }
 
     /// Begins an export of what is committed now.

@@ -17,6 +17,8 @@
 //! What must never happen here: a farm that is partly replaced; a file taken for whole that is not; more than a line
 //! of it in memory.
 
+mod admission;
+mod backup;
 mod cell;
 mod check;
 mod compare;
@@ -27,6 +29,8 @@ mod staged;
 mod swap;
 mod tables;
 
+pub use admission::{Admission, Admitted};
+pub use backup::{Copied, copy, restore};
 pub use compare::TableChange;
 pub use export::Export;
 pub use lines::MAX_LINE;
@@ -41,9 +45,11 @@ use std::io::{self, Read};
 
 use grove_domain::moment::Timestamp;
 use grove_domain::plugin::Digest;
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::error::StoreError;
+use crate::error::{OpenError, StoreError};
 
 /// The format that this version writes, and the only one that it reads.
 const FORMAT: u32 = 1;
@@ -54,6 +60,36 @@ const OF_THE_PROCESS: [&str; 1] = ["instances"];
 /// The table with one row that tells of the store itself. Of it only the highest numbers ever given are taken in
 /// (columns `last_…`), and only where they are higher; its mode is maintenance after an import.
 const FARM: &str = "farm";
+
+/// Where a farm that takes the place of another came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Origin {
+    Export,
+    Backup,
+}
+
+impl Origin {
+    /// What was done with it, for people.
+    fn done(self) -> &'static str {
+        match self {
+            Self::Export => "imported",
+            Self::Backup => "restored",
+        }
+    }
+
+    /// The event that says so.
+    fn event(self) -> &'static str {
+        match self {
+            Self::Export => "farm.imported",
+            Self::Backup => "farm.restored",
+        }
+    }
+}
+
+/// Triggers are about changes of a farm, and this is another farm.
+fn quiet(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false).map(drop)
+}
 
 /// Where components are kept.
 pub trait Components {
@@ -178,6 +214,9 @@ pub enum ImportError {
     /// The store, or the one that is made beside it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
 }
 
 impl ImportError {

@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::sshd::make_key;
-use crate::{DEADLINE, open_dir, until, within};
+use crate::{DEADLINE, until, within};
 
 /// A board, and the keys of its admin and of a user.
 struct Site {
@@ -240,7 +240,7 @@ async fn our_own_client_prepares_a_board() {
     let site = Site::start().await;
     let secrets = tempfile::tempdir().unwrap();
     std::fs::copy(site.folder.path().join("admin"), secrets.path().join("admin")).unwrap();
-    let client = SshClient::new(SshSettings::default(), Secrets::new(open_dir(secrets.path())));
+    let client = SshClient::new(SshSettings::default(), Secrets::new(secrets.path()));
     let target = SshTarget {
         host: "127.0.0.1".to_owned(),
         port: site.board.addr().port(),

@@ -7,7 +7,7 @@ use grove_access::ssh::{MAX_OUTPUT, SshClient, SshError, SshOutput, SshSettings,
 use tempfile::TempDir;
 
 use crate::sshd::{Sshd, make_key};
-use crate::{DEADLINE, open_dir, until, within};
+use crate::{DEADLINE, until, within};
 
 /// A farm with one board.
 struct Farm {
@@ -18,7 +18,7 @@ struct Farm {
 }
 
 fn client(secrets: &Path, settings: SshSettings) -> SshClient {
-    SshClient::new(settings, Secrets::new(open_dir(secrets)))
+    SshClient::new(settings, Secrets::new(secrets))
 }
 
 fn farm() -> Farm {

@@ -22,15 +22,17 @@ use crate::transfer::{Feeder, Transfer, feed, sink};
 /// Of a body that is not read any more, so much is still taken, so that its sender hears why.
 const REST: usize = 64 << 20;
 
-/// A stream of lines that breaks off where the export does: a short one is never whole.
+/// A stream of lines that breaks off where the export does: a short one is never whole. Query: `incomplete`.
 pub(crate) async fn export(State(front): State<Front>, uri: Uri) -> Result<Response, Refuse> {
-    Query::new(&uri).done()?;
+    let mut query = Query::new(&uri);
+    let incomplete = query.flag("incomplete")?;
+    query.done()?;
     let transfer = transfer(&front)?;
     let place = front.exports.clone().try_acquire_owned().map_err(|_| {
         Problem::new(Code::Overloaded, "the farm is being exported as often as the server does at once")
             .hint("try again when those are done")
     })?;
-    let write = transfer.export().await?;
+    let write = transfer.export(incomplete).await?;
     let (mut sink, stream) = sink(front.limits.stalled);
     tokio::task::spawn_blocking(move || {
         let _place = place;

@@ -32,7 +32,7 @@ impl Transfer for FakeTransfer {
         if self.at_work { Err(Error::new(Code::FarmAtWork, "users are served")) } else { Ok(()) }
     }
 
-    fn export(&self) -> BoxFuture<'static, Result<Write, Error>> {
+    fn export(&self, _: bool) -> BoxFuture<'static, Result<Write, Error>> {
         let breaks = self.breaks;
         let write: Write = Box::new(move |out: &mut dyn std::io::Write| {
             for line in ["one\n", "two\n", "three\n"] {

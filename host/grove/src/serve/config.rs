@@ -46,6 +46,9 @@ pub(crate) struct Config {
     pub(crate) plugins: PluginConfig,
     pub(crate) introspection: IntrospectionConfig,
     pub(crate) drain: Span,
+    /// Whether a farm may be begun; said where it is started, never in the file.
+    #[serde(skip)]
+    pub(crate) begin: grove_store::Begin,
 }
 
 /// Who everybody is until there is authentication.
@@ -292,6 +295,7 @@ impl Default for Config {
             plugins: PluginConfig::default(),
             introspection: IntrospectionConfig::default(),
             drain: span(10),
+            begin: grove_store::Begin::default(),
         }
     }
 }
@@ -596,6 +600,11 @@ impl Config {
                 percent: self.plugins.probation.percent.min(100),
             },
         }
+    }
+
+    /// Whether files are in a bucket.
+    pub(crate) fn is_in_a_bucket(&self) -> bool {
+        self.objects.kind == Place::S3
     }
 
     /// The bucket for files, if they are in one.

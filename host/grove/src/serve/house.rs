@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use grove_access::secrets::Secrets;
@@ -24,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 use super::adapters::policies::PluginPolicies;
 use super::adapters::services::Reported;
 use super::config::Config;
+use super::files;
+use super::plugins::found;
 use super::plugins::load::{InspectorSettings, Loader, PolicySettings};
 use super::plugins::registry::Registry;
 use super::plugins::shelf::Shelf;
@@ -74,11 +76,13 @@ impl House {
         let state = config.state()?;
         let folder = private_folder(&state)?;
         let engine = Engine::start(rules, environment())?;
-        let shelf = Shelf::new(subfolder(&folder, "plugins")?);
+        subfolder(&folder, "plugins")?;
+        let shelf = Shelf::new(state.join("plugins"), found::components());
         let text = serde_json::to_string(&config.policy.settings)
             .context("the settings of the policy cannot be written as JSON")?;
         let settings = PolicySettings { name: config.policy.name.clone(), text };
-        let secrets = Secrets::new(subfolder(&folder, "secrets")?);
+        subfolder(&folder, "secrets")?;
+        let secrets = Secrets::new(state.join("secrets"));
         let enrolment = config.enrolment_secret(&secrets)?;
         let storage = storage(&config, &state, &folder, &secrets)?;
         let reported = Arc::new(Reported::of(engine.handle()));
@@ -88,7 +92,7 @@ impl House {
             store: store.clone(),
             controller: running.clone(),
             shelf: shelf.clone(),
-            state,
+            state: state.clone(),
             actor: format!("user:{}", config.owner().name),
         });
         let shared = Arc::new(Shared {
@@ -111,14 +115,18 @@ impl House {
             make: Box::new(make),
             address: watch::Sender::new(None),
             store_left: Default::default(),
-            folder,
+            state,
             config,
         });
         if shared.config.plugins.folder.is_none() {
             shared.registry.folder_is_read();
         }
         for service in services::all(&shared) {
-            shared.install(service).await?;
+            match shared.install(service).await {
+                // One of those before it has ended all of it, and says why.
+                Err(Refused::ShuttingDown) => return Err(why_it_ended(&engine).await),
+                installed => installed?,
+            }
         }
         Ok(Self { engine, shared })
     }
@@ -135,10 +143,7 @@ impl House {
         let up = reports.wait_for(|report| started(report, HTTP) && started(report, API));
         tokio::select! {
             up = up => { up.context("the controller is gone")?; }
-            ended = self.engine.wait() => match ended {
-                Ok(()) => bail!("the controller was stopped before it had started"),
-                Err(error) => return Err(error.into()),
-            },
+            error = why_it_ended(&self.engine) => return Err(error),
         }
         let address = *self.shared.address.borrow();
         address.context("nobody listens")
@@ -174,6 +179,14 @@ impl House {
     }
 }
 
+/// Of an engine that ends before everything has started.
+async fn why_it_ended(engine: &Engine) -> anyhow::Error {
+    match engine.wait().await {
+        Ok(()) => anyhow!("the controller was stopped before it had started"),
+        Err(error) => error.into(),
+    }
+}
+
 /// Files outside the store. Nothing is looked at yet, and no bucket is asked.
 fn storage(config: &Config, state: &Path, folder: &Dir, secrets: &Secrets) -> anyhow::Result<Storage> {
     let backend = match config.bucket(secrets)? {
@@ -189,12 +202,16 @@ fn storage(config: &Config, state: &Path, folder: &Dir, secrets: &Secrets) -> an
 }
 
 fn limits(config: &Config) -> Limits {
+    let connections = files::connections(config.limits.connections, files::raise());
+    let all = Limits::default();
     Limits {
-        connections: config.limits.connections,
+        connections,
+        // Whoever asks for one too many is answered on a connection of the other half.
+        streams: all.streams.min(connections / 2),
         drain: config.drain(),
         import: config.limits.import_mib.saturating_mul(1 << 20),
         inventory: config.inventory(),
-        ..Limits::default()
+        ..all
     }
 }
 

@@ -32,10 +32,14 @@ pub(crate) use http::HTTP;
 pub(crate) use store::{Hopeless, until_left};
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
+use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use futures_util::FutureExt;
 use grove_access::keypool::KeyPool;
 use grove_access::secrets::Secrets;
 use grove_access::tunnel::Tunnels;
@@ -51,6 +55,7 @@ use tokio::sync::watch;
 use super::adapters::policies::PluginPolicies;
 use super::adapters::store::SqliteStore;
 use super::config::Config;
+use super::house::subfolder;
 use super::plugins::intake::Intake;
 use super::plugins::load::Loader;
 use super::plugins::registry::Registry;
@@ -77,7 +82,7 @@ const POLICY: &str = "policy";
 pub(crate) struct Shared {
     pub(crate) config: Config,
     /// The state folder.
-    pub(crate) folder: Dir,
+    pub(crate) state: PathBuf,
     pub(crate) secrets: Arc<Secrets>,
     /// Digest of what boards show that nobody registered.
     pub(crate) enrolment: Option<TokenDigest>,
@@ -122,6 +127,13 @@ impl Shared {
         }
     }
 
+    /// A folder in the state folder, as that is now: it may be another one than a while ago.
+    fn folder(&self, name: &str) -> anyhow::Result<Dir> {
+        let state = Dir::open_ambient_dir(&self.state, ambient_authority())
+            .with_context(|| format!("failed to open the state folder {}", self.state.display()))?;
+        subfolder(&state, name)
+    }
+
     /// Takes a service out, if it is there.
     async fn uninstall(&self, name: &str) -> Result<(), Refused> {
         match self.engine.uninstall(name).await {
@@ -137,6 +149,14 @@ impl Shared {
             runtime: runtime.clone(),
             loader: self.loader.clone(),
             registry: self.registry.clone(),
+            reload: {
+                let engine = self.engine.clone();
+                Arc::new(move |version| {
+                    let engine = engine.clone();
+                    // One that nothing is asked of has no service.
+                    async move { drop(engine.bounce(plugin::key(&version).name()).await) }.boxed()
+                })
+            },
         }
     }
 }

@@ -4,6 +4,8 @@
 //! everything that was decided on the old ones is refused. Tunnels and whoever needs them (the controller, and what is on
 //! it) start anew, so that nothing of the old farm goes on.
 
+mod admission;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -23,6 +25,7 @@ use grove_wire::farm::{Ended, FarmImport, MissingComponent, TableImport};
 use grove_wire::{Code, Error, limits};
 use parking_lot::Mutex;
 
+use self::admission::ByTheApi;
 use super::plugins::shelf::Shelf;
 use super::services::{API, TUNNELS};
 
@@ -102,13 +105,20 @@ impl Transfer for FarmTransfer {
         if served { Err(at_work()) } else { Ok(()) }
     }
 
-    fn export(&self) -> BoxFuture<'static, Result<Write, Error>> {
+    fn export(&self, incomplete: bool) -> BoxFuture<'static, Result<Write, Error>> {
         let (store, shelf) = (self.store.clone(), self.shelf.clone());
         let about = About { created: SystemClock.now(), version: env!("CARGO_PKG_VERSION").to_owned() };
         async move {
             // The store itself is let go of: the snapshot has a connection of its own.
-            let export =
-                blocking(move || open(&store)?.export().map_err(|error| unavailable(&error))).await?;
+            let kept = Kept(shelf.clone());
+            let export = blocking(move || {
+                let export = open(&store)?.export().map_err(|error| unavailable(&error))?;
+                if !incomplete {
+                    nothing_lost(&export.missing(&kept).map_err(|error| unavailable(&error))?)?;
+                }
+                Ok(export)
+            });
+            let export = export.await?;
             let write: Write = Box::new(move |out: &mut dyn io::Write| {
                 export.write(&about, &Kept(shelf), out).map(drop).map_err(|error| error.to_string())
             });
@@ -122,7 +132,7 @@ impl Transfer for FarmTransfer {
         let (controller, state, actor) = (self.controller.clone(), self.state.clone(), self.actor.clone());
         async move {
             let staged = blocking(move || {
-                Staged::read(&state, &mut from, !dry_run, SystemClock.now()).map_err(refused)
+                Staged::read(&state, &mut from, !dry_run, &ByTheApi, SystemClock.now()).map_err(refused)
             });
             let staged = Arc::new(staged.await?);
             let (look, store) = (staged.clone(), slot.clone());
@@ -167,6 +177,21 @@ impl Transfer for FarmTransfer {
         }
         .boxed()
     }
+}
+
+/// An export without them would be missed when it is needed.
+fn nothing_lost(lost: &[grove_store::MissingComponent]) -> Result<(), Error> {
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let named: Vec<_> = lost
+        .iter()
+        .map(|lost| {
+            let short = lost.digest.get(..12).unwrap_or(&lost.digest);
+            format!("{} {} ({short})", lost.plugin, lost.version)
+        })
+        .collect();
+    Err(Error::new(Code::ComponentsLost, format!("the farm has lost the components of {}", named.join(", "))))
 }
 
 /// Nothing of the old farm goes on: its tunnels are closed, and the controller loads the new rows.
@@ -220,7 +245,9 @@ fn refused(error: ImportError) -> Error {
         ImportError::File { .. } | ImportError::Newer { .. } => {
             Error::new(Code::BadExport, error.to_string())
         }
-        ImportError::Read { .. } | ImportError::Put(_) | ImportError::Store(_) => unavailable(&error),
+        ImportError::Read { .. } | ImportError::Put(_) | ImportError::Store(_) | ImportError::Open(_) => {
+            unavailable(&error)
+        }
     }
 }
 
@@ -229,7 +256,7 @@ struct Kept(Shelf);
 
 impl Components for Kept {
     fn open(&self, digest: &Digest) -> io::Result<Option<Box<dyn Read>>> {
-        Ok(self.0.open(digest)?.map(|file| Box::new(file) as Box<dyn Read>))
+        self.0.open(digest)
     }
 
     fn keep(&self, digest: &Digest, component: &mut dyn Read) -> io::Result<()> {

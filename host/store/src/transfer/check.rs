@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::tables::{Table, quoted};
-use super::{FARM, ImportError};
+use super::{Admission, FARM, ImportError};
 use crate::error::StoreError;
 use crate::rows::{
     self, FINDINGS, INTROSPECTIONS, PLUGINS, REQUESTS, SELECT_LIMITS, SELECT_MODE, SELECT_RULES,
@@ -41,8 +41,12 @@ pub(super) fn references(
     Err(ImportError::file(first + u64::try_from(place).unwrap_or(0), problem))
 }
 
-/// The database is sound, and every row is one that this version understands.
-pub(super) fn sound(connection: &Connection, first_lines: &BTreeMap<String, u64>) -> Result<(), ImportError> {
+/// The database is sound, and every row is one that this version understands and that is admitted.
+pub(super) fn sound(
+    connection: &Connection,
+    first_lines: &BTreeMap<String, u64>,
+    admission: &dyn Admission,
+) -> Result<(), ImportError> {
     let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if found != "ok" {
         return Err(StoreError::Corrupt(found).into());
@@ -53,19 +57,39 @@ pub(super) fn sound(connection: &Connection, first_lines: &BTreeMap<String, u64>
     }
     let line = |table| first_lines.get(table).copied();
     let by = |select: &str, key: &str| format!("{select} ORDER BY {key}");
-    understood(connection, line("workers"), &by(WORKERS.select(), "id"), rows::worker)?;
-    understood(connection, line("requests"), &by(REQUESTS.select(), "id"), rows::request)?;
+    let workers = |row: &Row<'_>| {
+        let worker = rows::worker(row)?;
+        admitted(format!("worker {}", worker.id), admission.worker(&worker))
+    };
+    understood(connection, line("workers"), &by(WORKERS.select(), "id"), workers)?;
+    let requests = |row: &Row<'_>| {
+        let request = rows::request(row)?;
+        admitted(format!("request {}", request.id), admission.request(&request))
+    };
+    understood(connection, line("requests"), &by(REQUESTS.select(), "id"), requests)?;
     understood(connection, line("tasks"), &by(TASKS.select(), "id"), rows::task)?;
     understood(connection, line(FARM), SELECT_MODE, rows::mode)?;
-    understood(connection, line("limits"), SELECT_LIMITS, rows::limit)?;
+    let limits = |row: &Row<'_>| {
+        let limit = rows::limit(row)?;
+        admitted(format!("limit {} {}", limit.scope.kind(), limit.scope.name()), admission.limit(&limit))
+    };
+    understood(connection, line("limits"), SELECT_LIMITS, limits)?;
     understood(connection, line("plugins"), &by(PLUGINS.select(), "name"), rows::plugin)?;
     understood(connection, line("plugin_versions"), SELECT_VERSIONS, rows::version)?;
     understood(connection, line("introspections"), &by(INTROSPECTIONS.select(), "id"), rows::introspection)?;
     // Of these only some are read here: their lines are not counted.
     let findings = format!("SELECT data FROM inventories WHERE kind = '{FINDINGS}' ORDER BY introspection");
     understood(connection, None, &findings, rows::findings)?;
-    understood(connection, line("rules"), &by(SELECT_RULES, "id"), rows::rule)?;
+    let rules = |row: &Row<'_>| {
+        let rule = rows::rule(row)?;
+        admitted(format!("rule {}", rule.id), admission.rule(&rule))
+    };
+    understood(connection, line("rules"), &by(SELECT_RULES, "id"), rules)?;
     understood(connection, line("events"), "SELECT * FROM events ORDER BY seq", rows::event)
+}
+
+fn admitted(row: String, admitted: Result<(), String>) -> Result<(), StoreError> {
+    admitted.map_err(|problem| StoreError::row(row, problem))
 }
 
 /// Rows in the order in which the lines were.

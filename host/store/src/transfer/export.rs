@@ -21,9 +21,9 @@ use crate::schema;
 /// it is held, what is committed later stays in the write-ahead log, which grows by that much.
 #[derive(Debug)]
 pub struct Export {
-    connection: Connection,
-    schema: u32,
-    epoch: u64,
+    pub(super) connection: Connection,
+    pub(super) schema: u32,
+    pub(super) epoch: u64,
 }
 
 impl Export {
@@ -71,7 +71,7 @@ impl Export {
         for table in &tables {
             contents.rows.insert(table.name.clone(), self.rows(table, &mut out)?);
         }
-        for (digest, versions) in self.components(&tables)? {
+        for (digest, versions) in self::components(&self.connection)? {
             match components.open(&digest)? {
                 Some(mut component) => {
                     pieces(&digest, &mut *component, &mut out)?;
@@ -85,6 +85,20 @@ impl Export {
         line(&mut out, "trailer", &Trailer { end: true, rows, components: *components, missing, sha256 })?;
         out.flush()?;
         Ok(contents)
+    }
+
+    /// The versions whose components are not there.
+    ///
+    /// # Errors
+    /// The store or a component cannot be read.
+    pub fn missing(&self, components: &dyn Components) -> Result<Vec<MissingComponent>, ExportError> {
+        let mut missing = Vec::new();
+        for (digest, versions) in self::components(&self.connection)? {
+            if components.open(&digest)?.is_none() {
+                missing.extend(versions);
+            }
+        }
+        Ok(missing)
     }
 
     fn rows(&self, table: &Table, out: &mut Writer<'_>) -> Result<u64, ExportError> {
@@ -118,24 +132,26 @@ impl Export {
         }
         Ok(count)
     }
+}
 
-    /// The components that rows name, each with the versions that it is of.
-    fn components(&self, tables: &[Table]) -> Result<BTreeMap<Digest, Vec<MissingComponent>>, ExportError> {
-        let mut components: BTreeMap<Digest, Vec<MissingComponent>> = BTreeMap::new();
-        if !tables.iter().any(|table| table.name == "plugin_versions") {
-            return Ok(components);
-        }
-        let sql = "SELECT digest, name, version FROM plugin_versions ORDER BY digest, name";
-        let mut select = self.connection.prepare(sql)?;
-        let mut rows = select.query([])?;
-        while let Some(row) = rows.next()? {
-            let digest = Digest::new(row.get(0)?);
-            let (plugin, version) = (row.get(1)?, row.get(2)?);
-            let version = MissingComponent { plugin, version, digest: digest.to_string() };
-            components.entry(digest).or_default().push(version);
-        }
-        Ok(components)
+/// The components that rows name, each with the versions that it is of.
+pub(super) fn components(
+    connection: &Connection,
+) -> Result<BTreeMap<Digest, Vec<MissingComponent>>, StoreError> {
+    let mut components: BTreeMap<Digest, Vec<MissingComponent>> = BTreeMap::new();
+    if !tables(connection)?.iter().any(|table| table.name == "plugin_versions") {
+        return Ok(components);
     }
+    let sql = "SELECT digest, name, version FROM plugin_versions ORDER BY digest, name";
+    let mut select = connection.prepare(sql)?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let digest = Digest::new(row.get(0)?);
+        let (plugin, version) = (row.get(1)?, row.get(2)?);
+        let version = MissingComponent { plugin, version, digest: digest.to_string() };
+        components.entry(digest).or_default().push(version);
+    }
+    Ok(components)
 }
 
 /// Writes a component a piece at a time.

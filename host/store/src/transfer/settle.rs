@@ -1,8 +1,8 @@
-//! What becomes of that which was going on when an export was made. This is the one place that says it.
+//! What becomes of that which was going on when an export or a backup was made. This is the one place that says it.
 //!
 //! Nobody here has begun any of it, and what state its boards are in is not known. So nothing goes on by itself:
 //!
-//! - a task that had not ended has failed: `imported`;
+//! - a task that had not ended has failed: `imported` (of a backup: `restored`);
 //! - a request with a running job has failed, and the key of the job is gone; one that was only reserved waits again, in
 //!   its old place;
 //! - a worker that was held, had a task, or was on its way (PREPARE, RUNNING, BUSY) is in MAINTENANCE, its admin's; one
@@ -20,6 +20,7 @@ use grove_domain::task::{End, Report};
 use grove_domain::worker::{self, Worker};
 use rusqlite::Connection;
 
+use super::Origin;
 use crate::error::StoreError;
 use crate::rows::{
     self, Binder, INTROSPECTIONS, REQUESTS, TASKS, Table, WORKERS, put_introspection, put_request, put_task,
@@ -27,8 +28,6 @@ use crate::rows::{
 };
 use crate::writer::all;
 
-/// Why it ended.
-const IMPORTED: &str = "imported";
 /// Who ended it.
 const CORE: &str = "core";
 
@@ -47,12 +46,17 @@ pub struct Settled {
     pub introspections: u64,
 }
 
-pub(super) fn settle(connection: &mut Connection, now: Timestamp) -> Result<Settled, StoreError> {
+pub(super) fn settle(
+    connection: &mut Connection,
+    origin: Origin,
+    now: Timestamp,
+) -> Result<Settled, StoreError> {
+    let why = origin.done();
     let transaction = connection.transaction()?;
     let mut settled = Settled::default();
     let live = format!("{} WHERE ended IS NULL", TASKS.select());
     for task in all(&transaction, &live, rows::task)? {
-        let report = Report::Ended { end: End::Failed, error: Some(IMPORTED.to_owned()), at: now };
+        let report = Report::Ended { end: End::Failed, error: Some(why.to_owned()), at: now };
         let Some(task) = task.reported(report) else {
             return Err(StoreError::Other(format!("task {} could not be ended", task.id)));
         };
@@ -61,7 +65,7 @@ pub(super) fn settle(connection: &mut Connection, now: Timestamp) -> Result<Sett
     }
     let holding = format!("{} WHERE holds IS NOT NULL", REQUESTS.select());
     for request in all(&transaction, &holding, rows::request)? {
-        update(&transaction, &REQUESTS, |row| put_request(row, &let_go(request, now)))?;
+        update(&transaction, &REQUESTS, |row| put_request(row, &let_go(request, why, now)))?;
         settled.requests += 1;
     }
     let at_something = format!(
@@ -69,12 +73,12 @@ pub(super) fn settle(connection: &mut Connection, now: Timestamp) -> Result<Sett
         WORKERS.select()
     );
     for worker in all(&transaction, &at_something, rows::worker)? {
-        update(&transaction, &WORKERS, |row| put_worker(row, &at_rest(worker, now)))?;
+        update(&transaction, &WORKERS, |row| put_worker(row, &at_rest(worker, why, now)))?;
         settled.workers += 1;
     }
     let under_way = format!("{} WHERE finished IS NULL", INTROSPECTIONS.select());
     for run in all(&transaction, &under_way, rows::introspection)? {
-        update(&transaction, &INTROSPECTIONS, |row| put_introspection(row, &cut_off(run, now)))?;
+        update(&transaction, &INTROSPECTIONS, |row| put_introspection(row, &cut_off(run, why, now)))?;
         settled.introspections += 1;
     }
     transaction.commit()?;
@@ -95,13 +99,13 @@ fn update(
     }
 }
 
-fn let_go(mut request: Request, now: Timestamp) -> Request {
+fn let_go(mut request: Request, why: &str, now: Timestamp) -> Request {
     request.revision += 1;
     request.reserved = None;
     if let Some(job) = request.job.take() {
         request.state = request::State::Failed;
         request.since = now;
-        request.reason = Some(IMPORTED.to_owned());
+        request.reason = Some(why.to_owned());
         request.ended_by = Some(CORE.to_owned());
         let access = JobAccess { private_key: None, ..JobAccess::clone(&job.access) };
         request.job = Some(Arc::new(Job { ended: Some(now), access: Arc::new(access), ..Job::clone(&job) }));
@@ -109,19 +113,19 @@ fn let_go(mut request: Request, now: Timestamp) -> Request {
     request
 }
 
-fn cut_off(run: Introspection, now: Timestamp) -> Introspection {
+fn cut_off(run: Introspection, why: &str, now: Timestamp) -> Introspection {
     Introspection {
         state: introspection::State::Error,
         since: now,
         finished: Some(now),
-        error: Some(IMPORTED.to_owned()),
+        error: Some(why.to_owned()),
         ending: None,
         revision: run.revision + 1,
         ..run
     }
 }
 
-fn at_rest(mut worker: Worker, now: Timestamp) -> Worker {
+fn at_rest(mut worker: Worker, why: &str, now: Timestamp) -> Worker {
     let was = match (worker.occupation, worker.task) {
         (Some(occupation), _) => format!("was held by request {}", occupation.request),
         (None, Some((_, kind))) => format!("its task {} was cut off", kind.name()),
@@ -133,14 +137,14 @@ fn at_rest(mut worker: Worker, now: Timestamp) -> Worker {
     worker.revision += 1;
     if worker.state == worker::State::Failed {
         let before = worker.reason.unwrap_or_default();
-        worker.reason = Some(format!("{IMPORTED}: {was}; before that: {before}"));
+        worker.reason = Some(format!("{why}: {was}; before that: {before}"));
         if !worker.recovery.quarantined {
             worker.recovery.recheck_at.get_or_insert(now);
         }
     } else {
         worker.state = worker::State::Maintenance;
         worker.since = now;
-        worker.reason = Some(format!("{IMPORTED}: {was}"));
+        worker.reason = Some(format!("{why}: {was}"));
         worker.recovery.recheck_at = None;
     }
     worker

@@ -13,7 +13,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use grove_domain::moment::Timestamp;
 use grove_domain::plugin::Digest;
-use rusqlite::config::DbConfig;
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, Statement};
 use serde::Deserialize;
@@ -21,12 +20,13 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
+use super::admission::{self, Admission};
 use super::cell::shown;
 use super::compare::{self, TableChange};
 use super::lines::Lines;
 use super::settle::{self, Settled};
 use super::tables::{Table, quoted, tables};
-use super::{Components, Contents, FORMAT, Header, ImportError, MissingComponent, cell, check};
+use super::{Components, Contents, FORMAT, Header, ImportError, MissingComponent, Origin, cell, check};
 use crate::error::StoreError;
 use crate::open::{DATABASE, private_file};
 use crate::schema;
@@ -53,13 +53,18 @@ pub struct Staged {
     contents: Contents,
     settled: Settled,
     components: Vec<Digest>,
+    origin: Origin,
 }
 
 impl Staged {
+    pub(super) fn new(folder: Folder, header: Header, settled: Settled, origin: Origin) -> Self {
+        Self { folder, header, contents: Contents::default(), settled, components: Vec::new(), origin }
+    }
+
     /// Reads an export into a folder beside the store that is in this one. With `components` its components are put down
     /// there, too; without, they are only looked at.
     ///
-    /// What was going on in it is ended, as of `now`: see [`Settled`].
+    /// What was going on in it is ended, as of `now`: see [`Settled`]. What `admission` does not admit is refused.
     ///
     /// # Errors
     /// The export is not whole, not sound, or too new; it cannot be put down.
@@ -67,6 +72,7 @@ impl Staged {
         beside: &Path,
         from: &mut dyn Read,
         components: bool,
+        admission: &dyn Admission,
         now: Timestamp,
     ) -> Result<Self, ImportError> {
         let folder = Folder::new(beside).map_err(ImportError::Put)?;
@@ -89,10 +95,10 @@ impl Staged {
         let (first_lines, components) = reading.done(&connection)?;
         connection.execute_batch("COMMIT")?;
         schema::migrate(&mut connection, header.schema)?;
-        check::sound(&connection, &first_lines)?;
-        let settled = settle::settle(&mut connection, now)?;
+        check::sound(&connection, &first_lines, admission)?;
+        let settled = settle::settle(&mut connection, Origin::Export, now)?;
         connection.close().map_err(|(_, error)| error)?;
-        Ok(Self { folder, header, contents, settled, components })
+        Ok(Self { contents, components, ..Self::new(folder, header, settled, Origin::Export) })
     }
 
     /// What it begins with.
@@ -125,21 +131,29 @@ impl Staged {
     }
 
     pub(super) fn database(&self) -> PathBuf {
-        self.folder.0.join(DATABASE)
+        self.folder.database()
+    }
+
+    pub(super) fn origin(&self) -> Origin {
+        self.origin
     }
 }
 
 /// A folder that goes with this.
 #[derive(Debug)]
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(beside: &Path) -> io::Result<Self> {
+    pub(super) fn new(beside: &Path) -> io::Result<Self> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = beside.join(format!("{FOLDER}{}.{number}", std::process::id()));
         DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
+    }
+
+    pub(super) fn database(&self) -> PathBuf {
+        self.0.join(DATABASE)
     }
 
     fn component(&self, digest: &Digest) -> PathBuf {
@@ -199,8 +213,8 @@ fn database(folder: &Path, schema: u32) -> Result<Connection, Problem> {
          PRAGMA temp_store = FILE; PRAGMA cache_size = -32000; PRAGMA foreign_keys = ON;",
     )?;
     schema::migrate_to(&mut connection, 0, schema)?;
-    // They are about changes of a farm: more tasks may run in it than a limit that was set later would let begin.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+    // More tasks may run in it than a limit that was set later would let begin.
+    super::quiet(&connection)?;
     Ok(connection)
 }
 
@@ -459,12 +473,23 @@ fn values(table: &Table, cells: &[(Cow<'_, str>, &RawValue)]) -> Result<Vec<Valu
         let in_place = cells.get(nth).filter(|(name, _)| *name == column.name);
         let found = in_place.or_else(|| cells.iter().find(|(name, _)| *name == column.name));
         let (_, raw) = found.ok_or_else(|| format!("column {} is missing", column.name))?;
-        values.push(cell::read(raw, column.kind).map_err(|problem| format!("{}: {problem}", column.name))?);
+        let value = cell::read(raw, column.kind).and_then(counted);
+        values.push(value.map_err(|problem| format!("{}: {problem}", column.name))?);
     }
     if cells.len() > values.len() {
         return Err("a column is given twice".to_owned());
     }
     Ok(values)
+}
+
+/// A number from which the farm can go on counting.
+fn counted(value: Value) -> Result<Value, String> {
+    match value {
+        Value::Integer(number) if number.unsigned_abs() > admission::MOST.unsigned_abs() => {
+            Err(format!("{number} is too large: a farm counts to {}", admission::MOST))
+        }
+        value => Ok(value),
+    }
 }
 
 /// Whether SQLite orders these keys so.

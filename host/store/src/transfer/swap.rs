@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use grove_domain::event::{Event, Subject};
 use grove_domain::mode::FarmMode;
 use grove_domain::moment::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
 use super::tables::{quoted, tables};
 use super::{FARM, Staged};
@@ -19,6 +19,8 @@ pub(crate) struct Replacement {
     pub(crate) event: Event,
     /// Asked in the transaction, of the mode that is stored then.
     pub(crate) may: Box<dyn Fn(&FarmMode) -> bool + Send>,
+    /// Why the farm is in maintenance afterwards.
+    pub(crate) why: &'static str,
 }
 
 /// The farm is another one.
@@ -51,20 +53,20 @@ impl Replacement {
             seq: 0,
             at: now,
             actor: actor.into(),
-            kind: "farm.imported".into(),
+            kind: staged.origin().event().into(),
             subject: Subject::Farm,
             before: None,
             after: None,
             note: Some(note),
         };
-        Self { database: staged.database(), event, may: Box::new(may) }
+        Self { database: staged.database(), event, may: Box::new(may), why: staged.origin().done() }
     }
 }
 
 /// Puts the rows of the attached database `staged` in the place of those of `main`, in the transaction that there is; the
 /// new epoch. The farm is in maintenance afterwards, whatever the mode of either was: nobody has looked at it yet. Triggers
 /// must be off: they are about changes of a farm, and this is another farm.
-pub(crate) fn replace_rows(connection: &Connection, now: Timestamp) -> Result<u64, StoreError> {
+pub(crate) fn replace_rows(connection: &Connection, why: &str, now: Timestamp) -> Result<u64, StoreError> {
     // Until the end of this transaction.
     connection.execute_batch("PRAGMA defer_foreign_keys = ON")?;
     let tables = tables(connection)?;
@@ -85,9 +87,9 @@ pub(crate) fn replace_rows(connection: &Connection, now: Timestamp) -> Result<u6
             connection.execute(&highest, [])?;
         }
     }
-    let maintenance = "UPDATE main.farm SET mode = 'maintenance', mode_since = ?, mode_reason = 'imported',
+    let maintenance = "UPDATE main.farm SET mode = 'maintenance', mode_since = ?, mode_reason = ?,
         mode_until = NULL, mode_revision = mode_revision + 1 WHERE mode <> 'maintenance'";
-    connection.execute(maintenance, [At(now)])?;
+    connection.execute(maintenance, params![At(now), why])?;
     let sql = "UPDATE main.farm SET epoch = max(epoch, (SELECT epoch FROM staged.farm)) + 1, stopped = 0 RETURNING epoch";
     Ok(connection.query_row(sql, [], |row| row.get::<_, Count>(0))?.0)
 }

@@ -33,7 +33,7 @@ impl Writer {
         }
         // Numbers are never given twice, whichever farm gave them.
         let before = self.last.or(Last::stored(&transaction)?);
-        let epoch = replace_rows(&transaction, replacement.event.at)?;
+        let epoch = replace_rows(&transaction, replacement.why, replacement.event.at)?;
         let mut last = before.or(Last::stored(&transaction)?);
         last.event += 1;
         let event = Event { seq: last.event, ..replacement.event.clone() };

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use grove_store::{OpenError, Settings, Store, StoreError};
+use grove_store::{Begin, OpenError, RESTORING, Settings, Store, StoreError};
 
 use crate::farm::{self, batch, commit, put_request, request};
 
@@ -13,6 +13,112 @@ fn refusal(folder: &Path) -> OpenError {
     match Store::open(folder, Settings::default()) {
         Ok(_) => panic!("it was opened"),
         Err(error) => error,
+    }
+}
+
+fn begin(folder: &Path, begin: Begin) -> Result<Store, OpenError> {
+    Store::open(folder, Settings { begin, ..Settings::default() })
+}
+
+/// What of a farm is left when its store is lost.
+fn leave(folder: &Path, what: &str) {
+    let path = folder.join(what);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, "left").unwrap();
+}
+
+#[test]
+fn a_farm_is_never_begun_beside_the_rest_of_one_that_was_lost() {
+    for (left, told) in [
+        ("plugins/aa.wasm", "plugins/"),
+        ("objects/artifacts/lab/image/note", "objects/"),
+        ("keys/aa.pem", "keys/"),
+        ("grove.db-wal", "grove.db-wal"),
+        ("grove.db-journal", "grove.db-journal"),
+    ] {
+        for store in [None, Some("")] {
+            let folder = tempfile::tempdir().unwrap();
+            leave(folder.path(), left);
+            let database = folder.path().join("grove.db");
+            if let Some(bytes) = store {
+                std::fs::write(&database, bytes).unwrap();
+            }
+            let error = refusal(folder.path());
+            assert!(matches!(error, OpenError::Lost { .. }), "{left}: {error}");
+            let said = error.to_string();
+            let words = [told, if store.is_some() { "empty" } else { "gone" }, "--restore", "--new"];
+            assert!(words.iter().all(|word| said.contains(word)), "{said}");
+            // It is as it was: nothing is begun, nothing taken away.
+            assert_eq!(std::fs::read_to_string(folder.path().join(left)).unwrap(), "left");
+            assert_eq!(std::fs::read(&database).ok().map(|bytes| bytes.len()), store.map(str::len));
+        }
+    }
+}
+
+#[test]
+fn a_store_without_bytes_beside_its_log_is_refused_and_the_log_stays() {
+    let (folder, store) = farm::new();
+    let epoch = store.load().unwrap().epoch;
+    commit(&store, batch(epoch, [put_request(&request(1))])).unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let log = std::fs::read(folder.path().join("grove.db-wal")).unwrap();
+    std::fs::write(copy.path().join("grove.db-wal"), &log).unwrap();
+    std::fs::write(copy.path().join("grove.db"), "").unwrap();
+    assert!(matches!(refusal(copy.path()), OpenError::Lost { empty: true, .. }));
+    assert_eq!(std::fs::read(copy.path().join("grove.db-wal")).unwrap(), log);
+    // A new one takes nothing for its own.
+    let new = begin(copy.path(), Begin::Anew).unwrap();
+    assert_eq!(new.load().unwrap().requests.len(), 0);
+    assert_eq!(std::fs::read(copy.path().join("grove.db-wal.lost-1")).unwrap(), log);
+}
+
+#[test]
+fn a_store_that_was_cut_short_is_damaged() {
+    let (folder, store) = farm::new();
+    let epoch = store.load().unwrap().epoch;
+    commit(&store, batch(epoch, (1..=500).map(|number| put_request(&request(number))))).unwrap();
+    drop(store);
+    let file = folder.path().join("grove.db");
+    let whole = std::fs::read(&file).unwrap();
+    for length in [1, 100, 4096, whole.len() / 2 / 4096 * 4096, whole.len() - 4096] {
+        std::fs::write(&file, &whole[..length]).unwrap();
+        let error = refusal(folder.path());
+        let damaged = matches!(error, OpenError::Store { error: StoreError::Corrupt(_), .. });
+        assert!(damaged, "{length} of {}: {error}", whole.len());
+        assert!(matches!(begin(folder.path(), Begin::Anew), Err(OpenError::Begun(_))), "{length}");
+    }
+}
+
+#[test]
+fn a_new_farm_is_begun_where_that_is_said_but_never_over_another() {
+    let folder = tempfile::tempdir().unwrap();
+    leave(folder.path(), "plugins/aa.wasm");
+    drop(begin(folder.path(), Begin::Anew).unwrap());
+    assert_eq!(std::fs::read_to_string(folder.path().join("plugins/aa.wasm")).unwrap(), "left");
+    let error = begin(folder.path(), Begin::Anew).err().unwrap();
+    assert!(matches!(error, OpenError::Begun(_)), "{error}");
+    farm::open(folder.path());
+    // What is made before the first start is no farm.
+    let fresh = tempfile::tempdir().unwrap();
+    for before in ["secrets/lab", "cache/driver/key"] {
+        leave(fresh.path(), before);
+    }
+    for empty in ["plugins", "objects", "keys"] {
+        std::fs::create_dir(fresh.path().join(empty)).unwrap();
+    }
+    std::fs::write(fresh.path().join("grove.db"), "").unwrap();
+    farm::open(fresh.path());
+    let gone = tempfile::tempdir().unwrap();
+    assert!(matches!(begin(gone.path(), Begin::Never), Err(OpenError::Lost { .. })));
+}
+
+#[test]
+fn a_restore_that_was_broken_off_is_no_farm() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join(RESTORING)).unwrap();
+    for how in [Begin::Fresh, Begin::Anew] {
+        let error = begin(folder.path(), how).err().unwrap();
+        assert!(matches!(error, OpenError::HalfRestored(_)), "{error}");
     }
 }
 

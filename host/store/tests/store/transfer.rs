@@ -21,8 +21,8 @@ use grove_domain::request::State;
 use grove_domain::task::{End, Phase, TaskKind};
 use grove_domain::worker::{self, Recovery, Worker};
 use grove_store::{
-    About, Batch, Change, Components, Contents, EventQuery, Export, ImportError, MAX_LINE, Settings, Staged,
-    Store, TableChange,
+    About, Admitted, Batch, Change, Components, Contents, EventQuery, Export, ImportError, MAX_LINE,
+    Settings, Staged, Store, TableChange,
 };
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -71,7 +71,7 @@ fn export(store: &Store, shelf: &Shelf) -> Vec<u8> {
 }
 
 fn stage(folder: &Path, mut file: &[u8]) -> Result<Staged, ImportError> {
-    Staged::read(folder, &mut file, true, at(500))
+    Staged::read(folder, &mut file, true, &Admitted, at(500))
 }
 
 /// Takes it in; the number of its event.
@@ -603,7 +603,7 @@ fn a_huge_line_is_refused_without_being_held() {
     let header = "{\"grove_export\":1,\"schema\":1,\"created\":\"x\",\"version\":\"1\",\"epoch\":1}\n";
     // Without end.
     let mut file = header.as_bytes().chain(io::repeat(b'x'));
-    let error = Staged::read(folder.path(), &mut file, true, at(0)).unwrap_err().to_string();
+    let error = Staged::read(folder.path(), &mut file, true, &Admitted, at(0)).unwrap_err().to_string();
     assert_eq!(error, format!("line 2: the line is longer than {MAX_LINE} bytes"));
 }
 
@@ -728,10 +728,10 @@ fn an_import_that_breaks_leaves_the_farm_and_no_files() {
     let before = export(&live, &shelf());
     for length in [0, 10, 1000, 5000, file.len() / 2, file.len() - 10] {
         let mut breaking = Breaking { file: &file[..length], panics: false };
-        let error = Staged::read(folder.path(), &mut breaking, true, at(0)).unwrap_err();
+        let error = Staged::read(folder.path(), &mut breaking, true, &Admitted, at(0)).unwrap_err();
         assert!(matches!(error, ImportError::Read { .. }), "{error}");
         let mut breaking = Breaking { file: &file[..length], panics: true };
-        let read = || drop(Staged::read(folder.path(), &mut breaking, true, at(0)));
+        let read = || drop(Staged::read(folder.path(), &mut breaking, true, &Admitted, at(0)));
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).is_err());
     }
     assert_eq!(left_behind(folder.path()), 0);
@@ -812,5 +812,156 @@ fn import_as_child() {
     for (_, file) in farms.iter().cycle() {
         import(folder, &store, file, &Shelf::default());
         println!("took one in");
+    }
+}
+
+#[test]
+fn a_copy_becomes_a_farm_on_which_nothing_goes_on_by_itself() {
+    let (folder, store) = farm::new();
+    busy(&store);
+    let copies = tempfile::tempdir().unwrap();
+    let copy = copies.path().join("copy.db");
+    let copied = grove_store::copy(folder.path(), &copy).unwrap();
+    assert_eq!(
+        copied.versions.iter().map(|version| version.plugin.as_str()).collect::<Vec<_>>(),
+        ["simulated"; 2]
+    );
+    let file = export(&store, &shelf());
+
+    let into = copies.path().join("state");
+    let settled = grove_store::restore(&copy, &into, &about(), at(500)).unwrap();
+    let names: Vec<_> = std::fs::read_dir(&into).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_str().unwrap().starts_with("import.")), "{names:?}");
+    let restored = farm::open(&into);
+    // All that an import of the same farm would have ended, in another word.
+    let (beside, imported) = farm::new();
+    import(beside.path(), &imported, &file, &shelf());
+    assert_eq!(settled, stage(beside.path(), &file).unwrap().settled());
+    let word = |lines: Vec<String>| -> Vec<_> {
+        let other = |line: String| line.replace("\"restored", "\"imported");
+        let lines = lines.into_iter().filter(|line| !line.contains("\"farm.restored\""));
+        lines.map(other).collect()
+    };
+    assert_eq!(word(body(&export(&restored, &shelf()))), body(&export(&imported, &shelf())));
+    let loaded = restored.load().unwrap();
+    assert!(loaded.instances.is_empty() && loaded.epoch > copied.epoch);
+    let mode = format!("{:?}", loaded.mode.mode);
+    assert!(loaded.mode.mode.is_maintenance() && mode.contains("restored"), "{mode}");
+    let last =
+        restored.events(&EventQuery { newest_first: true, limit: 1, ..EventQuery::default() }).unwrap();
+    assert_eq!(last[0].kind, "farm.restored");
+}
+
+#[test]
+fn a_copy_that_is_damaged_or_newer_becomes_no_farm() {
+    let (folder, store) = farm::new();
+    quiet(&store);
+    let copies = tempfile::tempdir().unwrap();
+    let copy = copies.path().join("copy.db");
+    grove_store::copy(folder.path(), &copy).unwrap();
+    let whole = std::fs::read(&copy).unwrap();
+    for length in [0, 100, whole.len() / 2 / 4096 * 4096] {
+        std::fs::write(&copy, &whole[..length]).unwrap();
+        let into = copies.path().join("state");
+        assert!(grove_store::restore(&copy, &into, &about(), at(500)).is_err(), "{length}");
+        assert!(!into.join("grove.db").exists(), "{length}");
+    }
+    let mut newer = whole;
+    newer[60..64].copy_from_slice(&99_u32.to_be_bytes());
+    std::fs::write(&copy, newer).unwrap();
+    let error = grove_store::restore(&copy, &copies.path().join("state"), &about(), at(500)).unwrap_err();
+    assert!(error.to_string().contains("has schema 99"), "{error}");
+    let nowhere = tempfile::tempdir().unwrap();
+    let error = grove_store::copy(nowhere.path(), &copies.path().join("none.db")).unwrap_err();
+    assert!(error.to_string().contains("no farm is kept"), "{error}");
+    assert!(!copies.path().join("none.db").exists());
+}
+
+/// A file whose digest is right again after a line was changed.
+fn changed(file: &[u8], table: &str, change: impl Fn(&str) -> String) -> (Vec<u8>, usize) {
+    let text = std::str::from_utf8(file).unwrap();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let begins = format!("{{\"table\":\"{table}\"");
+    let at = lines.iter().position(|line| line.starts_with(&begins)).unwrap();
+    let other = change(&lines[at]);
+    assert_ne!(other, lines[at], "{table} was not changed");
+    lines[at] = other;
+    let trailer = lines.pop().unwrap();
+    let mut bytes: Vec<u8> = lines.iter().flat_map(|line| [line.as_bytes(), b"\n"].concat()).collect();
+    let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let (before, _) = trailer.rsplit_once("\"sha256\":").unwrap();
+    bytes.extend_from_slice(format!("{before}\"sha256\":\"{digest}\"}}\n").as_bytes());
+    (bytes, at + 1)
+}
+
+#[test]
+fn numbers_without_room_for_the_next_are_refused_with_their_line() {
+    let (folder, store) = farm::new();
+    quiet(&store);
+    let file = export(&store, &shelf());
+    let tables: &[(&str, &[&str])] = &[
+        ("requests", &["id", "place", "revision"]),
+        ("workers", &["revision", "generation", "relapses", "attempts"]),
+        ("events", &["seq"]),
+        ("tasks", &["revision", "generation"]),
+        ("introspections", &["revision"]),
+        ("plugins", &["revision"]),
+        ("farm", &["epoch", "last_request", "last_place", "last_event", "mode_revision"]),
+    ];
+    for (table, columns) in tables {
+        for column in *columns {
+            for number in [i64::MAX, i64::MAX - 1, (1 << 53) + 1] {
+                let (edge, line) = changed(&file, table, |text| {
+                    let (before, rest) = text.split_once(&format!("\"{column}\":")).unwrap();
+                    let after = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
+                    format!("{before}\"{column}\":{number}{after}")
+                });
+                let error = stage(folder.path(), &edge).unwrap_err().to_string();
+                let wanted = format!("line {line}: {table}: {column}: {number} is too large");
+                assert!(error.starts_with(&wanted), "{table}.{column}: {error}");
+            }
+        }
+    }
+}
+
+/// Admits nothing of a kind.
+struct Refusing(&'static str);
+
+impl Refusing {
+    fn of(&self, kind: &str) -> Result<(), String> {
+        if self.0 == kind { Err("not here".to_owned()) } else { Ok(()) }
+    }
+}
+
+impl grove_store::Admission for Refusing {
+    fn worker(&self, _: &Worker) -> Result<(), String> {
+        self.of("workers")
+    }
+
+    fn request(&self, _: &grove_domain::request::Request) -> Result<(), String> {
+        self.of("requests")
+    }
+
+    fn rule(&self, _: &grove_domain::rule::Rule) -> Result<(), String> {
+        self.of("rules")
+    }
+
+    fn limit(&self, _: &Limit) -> Result<(), String> {
+        self.of("limits")
+    }
+}
+
+#[test]
+fn what_is_not_admitted_is_refused_with_its_line() {
+    let (folder, store) = farm::new();
+    quiet(&store);
+    let file = export(&store, &shelf());
+    let text = std::str::from_utf8(&file).unwrap();
+    for table in ["workers", "requests", "limits"] {
+        let begins = format!("{{\"table\":\"{table}\"");
+        let line = text.lines().position(|line| line.starts_with(&begins)).unwrap() + 1;
+        let read = Staged::read(folder.path(), &mut &file[..], true, &Refusing(table), at(500));
+        let error = read.unwrap_err().to_string();
+        assert!(error.starts_with(&format!("line {line}: ")) && error.ends_with("not here"), "{error}");
     }
 }

@@ -37,20 +37,23 @@ pub(crate) fn accepted(text: &str) -> Result<(), String> {
     Err(String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// Fields of the configuration: (struct, field), from the source.
+/// Fields of the configuration, from the source, but for those that no file can say.
 fn fields() -> BTreeSet<String> {
     let source = crate::read(Path::new("host/grove/src/serve/config.rs"));
     let mut fields = BTreeSet::new();
-    let mut inside = false;
+    let (mut inside, mut skipped) = (false, false);
     for line in source.lines() {
         if line.contains("struct ") && line.ends_with('{') {
             inside = true;
         } else if line == "}" {
             inside = false;
+        } else if inside && line.trim() == "#[serde(skip)]" {
+            skipped = true;
         } else if inside {
             let field = line.trim().trim_start_matches("pub(crate) ");
             if let Some((name, _)) = field.split_once(": ")
                 && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+                && !std::mem::take(&mut skipped)
             {
                 fields.insert(name.to_owned());
             }

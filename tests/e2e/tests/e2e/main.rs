@@ -5,11 +5,14 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
+mod backup;
 mod compiling;
 mod demo;
+mod descriptors;
 mod disks;
 mod hostile;
 mod idle;
+mod imports;
 mod inspectors;
 mod introspection;
 mod kill9;

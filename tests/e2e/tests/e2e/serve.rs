@@ -137,3 +137,36 @@ async fn a_second_signal_ends_it_at_once_and_loses_nothing() {
     farm.close_request(running, None).await.unwrap();
     history::check_when_settled(&farm).await;
 }
+
+#[tokio::test]
+async fn what_ends_it_at_its_start_is_its_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    // Whichever of its services ends first.
+    for _ in 0..5 {
+        let mut command = grove_tests_kit::grove::grove_command(folder.path());
+        command.args(["demo", "--boards", "1", "--requests", "0", "--listen", &address]);
+        let said = refused(&mut command).await;
+        let error = said.lines().rev().find(|line| line.starts_with("error: ")).unwrap();
+        assert!(error.contains(&format!("failed to listen on {address}")), "{said}");
+        assert!(error.contains("--listen") && !said.contains("shutting down"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hangup_does_not_end_it() {
+    let mut grove = Grove::start(Setup::default());
+    let farm = grove.farm();
+    farm.simulated(1, json!({}), &[("board", "rpi4")]).await;
+    let (running, _) = farm.get(&wish(&["board=rpi4"])).await;
+    for _ in 0..3 {
+        grove.signal(Signal::HUP);
+    }
+    let told = || async { grove.log().contains("SIGHUP: nothing was changed") };
+    wait::until_is("a word about it", told, |told| *told).await;
+    assert!(grove.log().contains("restart it to have it read again"), "{}", grove.log());
+    assert_eq!(farm.request(running).await.unwrap().state, RequestState::InProgress);
+    farm.close_request(running, None).await.unwrap();
+    assert!(tokio::task::block_in_place(|| grove.terminate()).success());
+}

@@ -1,5 +1,6 @@
 //! `grove farm`.
 
+mod backup;
 mod mode;
 
 use std::fs::{self, File, OpenOptions};
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use grove_client::wire::farm::{FarmImport, MissingComponent};
-use grove_client::{Client, ImportQuery};
+use grove_client::{Client, ExportQuery, ImportQuery};
 use serde::Deserialize;
 
 use crate::cli::failure::Hinted;
@@ -29,6 +30,8 @@ pub(crate) enum Farm {
     Export(Export),
     /// Replace everything of the farm by an export
     Import(Import),
+    /// Copy everything of the farm into a folder; on the controller's machine, also while it runs
+    Backup(backup::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -39,6 +42,9 @@ pub(crate) struct Export {
     /// Also where the file exists
     #[arg(long)]
     force: bool,
+    /// Also when the farm has lost components of plugins, which are then not in it
+    #[arg(long)]
+    incomplete: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -59,6 +65,7 @@ pub(crate) async fn run(farm: &Client, out: &Output, command: Farm) -> anyhow::R
         Farm::Mode(args) => mode::run(farm, out, args).await,
         Farm::Export(args) => export(farm, out, &args).await,
         Farm::Import(args) => import(farm, out, args).await,
+        Farm::Backup(args) => backup::run(out, &args),
     }
 }
 
@@ -73,12 +80,12 @@ struct Trailer {
 }
 
 async fn export(farm: &Client, out: &Output, args: &Export) -> anyhow::Result<()> {
+    let query = ExportQuery { incomplete: args.incomplete };
     if args.file == Path::new("-") {
         let mut stdout = out.raw("an export, which holds keys,")?;
-        let trailer = receive(farm, out, &mut stdout).await?;
+        let trailer = receive(farm, out, &mut stdout, query).await?;
         stdout.flush()?;
-        warn_of(out, &trailer.missing);
-        return Ok(());
+        return whole(out, args, &trailer);
     }
     if args.file.exists() && !args.force {
         let what = format!("{} exists", args.file.display());
@@ -86,15 +93,25 @@ async fn export(farm: &Client, out: &Output, args: &Export) -> anyhow::Result<()
     }
     let part = Part::new(&args.file)?;
     let mut file = part.open()?;
-    let trailer = receive(farm, out, &mut file).await?;
+    let trailer = receive(farm, out, &mut file, query).await?;
+    whole(out, args, &trailer)?;
     file.sync_all()
         .and_then(|()| part.rename(&args.file))
         .with_context(|| format!("failed to write {}", args.file.display()))?;
     let rows: u64 = trailer.rows.values().sum();
     let components = trailer.components;
     out.remark(&format!("{}: {rows} rows, {components} components", args.file.display()));
-    warn_of(out, &trailer.missing);
     Ok(())
+}
+
+/// What was lost while it was sent, or by a farm of an earlier version.
+fn whole(out: &Output, args: &Export, trailer: &Trailer) -> anyhow::Result<()> {
+    warn_of(out, &trailer.missing);
+    if trailer.missing.is_empty() || args.incomplete {
+        return Ok(());
+    }
+    let hint = "do what the warnings say, or say --incomplete";
+    Err(Hinted::new("the export lacks components of plugins", hint).into())
 }
 
 /// What an export lacks is said to whoever makes it, and to whoever takes it in.
@@ -109,10 +126,15 @@ fn warn_of(out: &Output, missing: &[MissingComponent]) {
 }
 
 /// Writes all of it; only a whole one is none to be thrown away.
-async fn receive(farm: &Client, out: &Output, to: &mut dyn Write) -> anyhow::Result<Trailer> {
+async fn receive(
+    farm: &Client,
+    out: &Output,
+    to: &mut dyn Write,
+    query: ExportQuery,
+) -> anyhow::Result<Trailer> {
     // Lines for every MiB are nobody's.
     let mut progress = out.may_animate().then(|| Progress::new(out));
-    let mut export = farm.export_farm().await?;
+    let mut export = farm.export_farm(query).await?;
     let (mut tail, mut length) = (Vec::new(), 0_usize);
     while let Some(chunk) = export.chunk().await? {
         to.write_all(&chunk)?;

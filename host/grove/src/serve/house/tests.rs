@@ -170,7 +170,7 @@ async fn a_farm_is_imported_in_maintenance_only_and_stays_there() {
     let address = house.ready().await.unwrap();
     let client = grove_client::Client::new(&format!("http://{address}")).unwrap();
     let file = folder.path().join("farm.jsonl");
-    let mut export = client.export_farm().await.unwrap();
+    let mut export = client.export_farm(grove_client::ExportQuery::default()).await.unwrap();
     let mut bytes = Vec::new();
     while let Some(chunk) = export.chunk().await.unwrap() {
         bytes.extend(chunk);

@@ -149,9 +149,18 @@ impl Plugins for Admin {
                 let disabled = controller.disable_plugin(&actor, &name, expected).await.map_err(declined)?;
                 expected = expected.map(|_| disabled.revision);
             }
+            let shelf = &admin.intake.loader.shelf;
             for digest in digests {
+                let _changing = shelf.changing().await;
                 controller.remove_plugin_version(&actor, &name, digest, expected).await.map_err(declined)?;
                 expected = expected.and_then(|_| Some(controller.farm().plugin(&name)?.revision));
+                if controller.farm().plugin_versions().keys().all(|(_, other)| *other != digest) {
+                    let shelf = shelf.clone();
+                    let removed = tokio::task::spawn_blocking(move || shelf.remove(&digest)).await;
+                    if let Ok(Err(error)) = removed {
+                        tracing::warn!("component {} could not be removed: {error}", digest.short());
+                    }
+                }
             }
             Ok(())
         })

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use grove_domain::plugin::Origin;
 use grove_runtime::{MAX_MANIFEST, Manifest};
 
+use super::shelf::{self, Bundled};
+
 /// First-party plugins: (manifest, component).
 static BUNDLE: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/bundle.rs"));
 
@@ -28,6 +30,11 @@ pub(crate) fn bundled() -> anyhow::Result<Vec<Found>> {
         Ok(Found { text, manifest, component, origin: Origin::BuiltIn })
     });
     found.collect()
+}
+
+/// Components of those in the binary.
+pub(crate) fn components() -> Bundled {
+    BUNDLE.iter().map(|(_, component)| (shelf::digest(component), *component)).collect()
 }
 
 /// Where those in a folder came from: of a binary that carries none, they are its own.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 
 use grove_control::Controller;
 use grove_domain::plugin::{Origin, Plugin, PluginKind, PluginVersion};
@@ -10,12 +11,15 @@ use grove_runtime::Runtime;
 
 use super::found::Found;
 use super::load::{Loader, kind};
-use super::registry::{self, Registry};
+use super::registry::{self, Registry, Version};
 use super::shelf;
 use crate::serve::config::DEFAULT_POLICY;
 
 /// Who takes in what is found.
 const CORE: &str = "core";
+
+/// Given a version that is to be loaded again.
+pub(crate) type Reload = Arc<dyn Fn(Version) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// What taking in needs.
 #[derive(Clone)]
@@ -24,6 +28,8 @@ pub(crate) struct Intake {
     pub(crate) runtime: Runtime,
     pub(crate) loader: Loader,
     pub(crate) registry: Registry,
+    /// Has a version loaded again that could not be, once what it lacked is there.
+    pub(crate) reload: Reload,
 }
 
 /// A version that does what it must, and is not kept yet.
@@ -74,7 +80,8 @@ impl Intake {
         };
         let in_use = farm.plugin(&name).is_some_and(|plugin| plugin.active == Some(version.1));
         if known && (in_use || !activate) {
-            return Ok(());
+            let _changing = self.loader.shelf.changing().await;
+            return self.keep(&version, found.component).await;
         }
         let manifest = found.manifest.clone();
         let taken_in = match self.tried_out(CORE, found).await {
@@ -125,14 +132,24 @@ impl Intake {
         expected: Option<u64>,
     ) -> Result<(Arc<Plugin>, Arc<PluginVersion>), Refused> {
         let TriedOut { version, component } = tried;
-        let (shelf, digest) = (self.loader.shelf.clone(), version.digest);
-        let kept = tokio::task::spawn_blocking(move || shelf.keep(&digest, &component)).await;
-        match kept {
+        let _changing = self.loader.shelf.changing().await;
+        self.keep(&(version.name.clone(), version.digest), component).await?;
+        self.controller.install_plugin(actor, version, activate, expected).await.map_err(Refused::Controller)
+    }
+
+    /// Keeps a component; a version that was lost without it is mended by that.
+    async fn keep(&self, version: &Version, component: Bytes) -> Result<(), Refused> {
+        let (shelf, digest) = (self.loader.shelf.clone(), version.1);
+        match tokio::task::spawn_blocking(move || shelf.keep(&digest, &component)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(Refused::Shelf(format!("{error:#}"))),
             Err(_) => return Err(Refused::Shelf("keeping the component was interrupted".to_owned())),
         }
-        self.controller.install_plugin(actor, version, activate, expected).await.map_err(Refused::Controller)
+        if matches!(self.registry.loaded(version), Some(Err(_))) {
+            self.registry.forget(version);
+            (self.reload)(version.clone()).await;
+        }
+        Ok(())
     }
 
     /// Tries out an installed version that is about to be used.

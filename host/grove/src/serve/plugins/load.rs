@@ -127,7 +127,10 @@ impl Loader {
             Manifest::parse(&version.manifest, "plugin.toml").map_err(|error| error.to_string())?;
         let (shelf, digest) = (self.shelf.clone(), version.digest);
         let component = match tokio::task::spawn_blocking(move || shelf.take(&digest)).await {
-            Ok(component) => component.map_err(|error| format!("{error:#}"))?,
+            Ok(component) => component.map_err(|error| {
+                let PluginVersion { name, version, .. } = version;
+                format!("{error:#}: install {name} {version} again, or remove that version")
+            })?,
             Err(_) => return Err("reading its component was interrupted".to_owned()),
         };
         self.load(runtime, manifest, component, version.origin).await

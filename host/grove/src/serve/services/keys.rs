@@ -5,19 +5,20 @@ use std::sync::Arc;
 use grove_access::keypool::{KeyPool, KeyPoolSettings};
 use grove_engine::{Exit, Output, Scope, Service};
 
-use super::{KEYS, Shared};
+use super::{KEYS, STORE, Shared};
 use crate::serve::config::KeyConfig;
-use crate::serve::house::subfolder;
 
 pub(super) fn service(shared: &Arc<Shared>) -> Service {
     let shared = shared.clone();
-    Service::new(KEYS.name(), move |scope| run(scope, shared.clone()))
+    // Nothing of a farm is put beside its store before that is there; and when it is back from being away, its folder may be
+    // another one.
+    Service::new(KEYS.name(), move |scope| run(scope, shared.clone())).needs(&STORE)
 }
 
 async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
     let KeyConfig { pool: size, pool_max: most } = shared.config.keys;
     let settings = KeyPoolSettings { size, most, ..KeyPoolSettings::default() };
-    let folder = subfolder(&shared.folder, "keys").map_err(Exit::failed)?;
+    let folder = shared.folder("keys").map_err(Exit::failed)?;
     let pool = KeyPool::open(folder, settings)?;
     let shown = pool.clone();
     scope.report(move || {

@@ -16,6 +16,7 @@ use crate::serve::adapters::policies::Chosen;
 use crate::serve::plugins::found;
 use crate::serve::plugins::intake::Intake;
 use crate::serve::plugins::registry::Version;
+use crate::serve::plugins::shelf::Shelf;
 
 pub(super) fn service(shared: &Arc<Shared>) -> Service {
     let shared = shared.clone();
@@ -95,13 +96,30 @@ async fn take_in_our_own(shared: &Arc<Shared>, intake: &Intake) -> Result<(), Ex
     }
     let farm = intake.controller.farm();
     let shelf = shared.loader.shelf.clone();
-    let kept = tokio::task::spawn_blocking(move || {
-        shelf.retain(|digest| farm.plugin_versions().keys().any(|(_, kept)| kept == digest))
-    });
-    if let Err(error) = kept.await? {
-        tracing::warn!("{error:#}");
-    }
+    tokio::task::spawn_blocking(move || tell_of_the_shelf(&shelf, &farm)).await?;
     Ok(())
+}
+
+/// What the farm has lost, by name; and what is kept that it does not name. That stays: another store may name it, like one
+/// that a backup holds.
+fn tell_of_the_shelf(shelf: &Shelf, farm: &Farm) {
+    for version in farm.plugin_versions().values() {
+        if let Ok(None) = shelf.open(&version.digest) {
+            let PluginVersion { name, version, digest, .. } = &**version;
+            tracing::warn!(
+                "the component of {name} {version} ({}) is lost: install that version again, or remove it",
+                digest.short()
+            );
+        }
+    }
+    match shelf.strangers(|digest| farm.plugin_versions().keys().any(|(_, named)| named == digest)) {
+        Ok((0, _)) => {}
+        Ok((count, bytes)) => tracing::info!(
+            "{count} components ({bytes} bytes) in plugins/ of the state folder are of no plugin of this farm; remove them if \
+             no other store needs them"
+        ),
+        Err(error) => tracing::warn!("failed to look through the components: {error}"),
+    }
 }
 
 /// Versions that something may be asked of: those in use, those that may have to be gone back to, and those that workers

@@ -6,7 +6,6 @@ use grove_engine::{Exit, Output, Scope, Service};
 use grove_runtime::{Runtime, Settings};
 
 use super::{RUNTIME, Shared};
-use crate::serve::house::subfolder;
 
 pub(super) fn service(shared: &Arc<Shared>) -> Service {
     let shared = shared.clone();
@@ -14,7 +13,7 @@ pub(super) fn service(shared: &Arc<Shared>) -> Service {
 }
 
 async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
-    let cache = subfolder(&shared.folder, "cache").map_err(Exit::failed)?;
+    let cache = shared.folder("cache").map_err(Exit::failed)?;
     let compiler = shared.compiler.clone();
     let runtime = Runtime::new(Settings { cache: Some(cache), compiler, ..Settings::default() })?;
     let shown = runtime.clone();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grove_engine::{Exit, Output, Scope, Service};
-use grove_store::{OpenError, Store};
+use grove_store::{Begin, OpenError, Settings, Store};
 
 use super::{STORE, Shared};
 use crate::serve::adapters::store::SqliteStore;
@@ -35,7 +35,8 @@ async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
     let folder = shared.config.state().map_err(Exit::failed)?;
     let was_open = shared.store_left.lock().is_some();
     until_left(&shared, LEAVING).await;
-    let opened = tokio::task::spawn_blocking(move || open(&folder, was_open)).await?;
+    let begin = shared.config.begin;
+    let opened = tokio::task::spawn_blocking(move || open(&folder, was_open, begin)).await?;
     let store = opened.map_err(|closed| closed.exit(was_open))?;
     *shared.store_left.lock() = Some(store.left());
     let file = file_of(&shared.config.state().map_err(Exit::failed)?);
@@ -83,20 +84,26 @@ impl Closed {
         match self {
             Self::Gone(file) => Exit::failed(format!("{} is gone; put it back", file.display())),
             Self::Refused(
-                error @ (OpenError::InUse(_) | OpenError::Newer { .. } | OpenError::Foreign(_)),
+                error @ (OpenError::InUse(_)
+                | OpenError::Newer { .. }
+                | OpenError::Foreign(_)
+                | OpenError::Lost { .. }
+                | OpenError::Begun(_)
+                | OpenError::HalfRestored(_)),
             ) if !was_open => Hopeless(error).into(),
             Self::Refused(error) => error.into(),
         }
     }
 }
 
-fn open(folder: &Path, was_open: bool) -> Result<Store, Closed> {
+fn open(folder: &Path, was_open: bool, begin: Begin) -> Result<Store, Closed> {
     // A farm that was open is never begun anew because its folder is not there for a while.
     let file = file_of(folder);
-    if was_open && !file.is_file() {
+    if was_open && !file.metadata().is_ok_and(|about| about.is_file() && about.len() > 0) {
         return Err(Closed::Gone(file));
     }
-    Store::open(folder, grove_store::Settings::default()).map_err(Closed::Refused)
+    let begin = if was_open { Begin::Never } else { begin };
+    Store::open(folder, Settings { begin, ..Settings::default() }).map_err(Closed::Refused)
 }
 
 fn file_of(folder: &Path) -> PathBuf {
