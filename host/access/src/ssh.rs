@@ -183,6 +183,11 @@ impl SshClient {
         Err(SshError::Other(format!("cannot write {path}: {} (status {})", said.trim(), output.status)))
     }
 
+    /// Closes unused connections to a target, so that the next command finds out whether it still answers.
+    pub async fn hang_up(&self, target: &SshTarget) {
+        self.pool.hang_up(target).await;
+    }
+
     /// Connections that are open and unused.
     pub fn idle_connections(&self) -> usize {
         self.pool.idle_connections()

@@ -89,7 +89,7 @@ impl Client {
         reason: &str,
         expected: Option<u64>,
     ) -> Result<Worker, Error> {
-        let body = ReportFailure { reason: reason.to_owned() };
+        let body = ReportFailure { reason: reason.to_owned(), recheck: false };
         self.worker_call(Method::POST, uuid, &["failure"]).expecting(expected).body(&body).json().await
     }
 

@@ -79,6 +79,8 @@ pub enum Want {
         /// End a job that runs on it.
         interrupt: bool,
     },
+    /// MAINTENANCE, as soon as no job runs on it.
+    MaintenanceWhenFree,
 }
 
 impl Controller {
@@ -178,19 +180,21 @@ impl Controller {
         let event = match want {
             Want::Idle { force } => worker::Event::WantIdle { force },
             Want::Maintenance { rerun, interrupt } => worker::Event::WantMaintenance { rerun, interrupt },
+            Want::MaintenanceWhenFree => worker::Event::Drain,
         };
         self.worker_event(actor, worker, event, expected).await
     }
 
-    /// Somebody reports that a worker is broken.
+    /// Somebody reports that a worker is broken; with `stays`, until its admin says otherwise.
     pub async fn report_failure(
         &self,
         actor: &str,
         worker: WorkerId,
         reason: String,
+        stays: bool,
         expected: Option<u64>,
     ) -> Answer<Arc<Worker>> {
-        self.worker_event(actor, worker, worker::Event::ReportFailure { reason }, expected).await
+        self.worker_event(actor, worker, worker::Event::ReportFailure { reason, stays }, expected).await
     }
 
     /// A worker leaves the farm. The answer is the worker as it was.

@@ -21,7 +21,7 @@ fn help_says() {
       edit    Change the admin's part: no state changes
       groups  Say who may use it
       state   Take it to idle or maintenance
-      fail    Report that it is broken
+      fail    Report that it is broken: it stays out until it is wanted idle, with --force
       remove  Take it out of the farm
 
     Options:
@@ -155,17 +155,20 @@ fn help_says() {
     assert_snapshot!(help(&["worker", "state"]), @"
     Take it to idle or maintenance
 
-    Usage: grove worker state [OPTIONS] <STATE> <WORKER>
+    Usage: grove worker state [OPTIONS] <STATE> [WORKER]
 
     Arguments:
       <STATE>   Where it shall go: ready for jobs, or in the admin's hands [possible values: idle,
                 maintenance]
-      <WORKER>  UUID of the worker [env: GROVE_WORKER]
+      [WORKER]  UUID of the worker [env: GROVE_WORKER]
 
     Options:
-          --force    idle: also from failed; maintenance: also when a job runs on it, which ends
-      -h, --help     Print help
-      -V, --version  Print version
+          --host <HOST>  All that stand here
+          --force        idle: also from failed; maintenance: also when a job runs on it, which ends
+          --when-free    maintenance: when no job runs on it any more; `grove worker state idle` calls
+                         that off
+      -h, --help         Print help
+      -V, --version      Print version
 
     Global options:
           --server <URL>   Address of the farm [env: GROVE_SERVER] [default: http://127.0.0.1:8487]
@@ -176,7 +179,7 @@ fn help_says() {
                            [default: auto] [possible values: auto, always, never]
     ");
     assert_snapshot!(help(&["worker", "fail"]), @"
-    Report that it is broken
+    Report that it is broken: it stays out until it is wanted idle, with --force
 
     Usage: grove worker fail [OPTIONS] --reason <REASON> <WORKER>
 
@@ -205,7 +208,7 @@ fn help_says() {
       <WORKER>  UUID of the worker [env: GROVE_WORKER]
 
     Options:
-          --force    Also when a job runs on it, which ends
+          --force    From every state; a job that runs on it ends
       -h, --help     Print help
       -V, --version  Print version
 
@@ -317,7 +320,7 @@ fn show_a_broken_one() {
     let farm = Farm::new();
     farm.on(&format!("GET {AT_BOARD}"), 200, broken);
     let text = grove(&farm, &["worker", "show", BOARD]);
-    assert!(text.contains("quarantined after 1 relapses"), "{text}");
+    assert!(text.contains(&format!("none until `grove worker state idle --force {BOARD}`")), "{text}");
 }
 
 #[test]

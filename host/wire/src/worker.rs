@@ -187,6 +187,9 @@ pub struct MoveWorker {
     /// Idle: also from failed. Maintenance: also when a job runs on it (the job ends), and again when it is there.
     #[serde(default)]
     pub force: bool,
+    /// Maintenance: when no job runs on it any more; until then it can be called off by wanting it idle.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub when_free: bool,
 }
 
 /// `POST /api/v2/workers/{uuid}/failure`: somebody who knows reports that it is broken.
@@ -195,6 +198,10 @@ pub struct MoveWorker {
 pub struct ReportFailure {
     /// Why.
     pub reason: String,
+    /// Whether later checks may find it well again, as when the board reports itself. Without it, it stays out until its admin
+    /// wants it idle, with force.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recheck: bool,
 }
 
 fn empty_object() -> serde_json::Value {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use grove_plugin::driver::ssh::{Command, Output};
 use grove_plugin::driver::{Board, Failure, Health, task};
+use grove_plugin::log;
 
 use crate::config::{Commands, Config};
 
@@ -25,10 +26,40 @@ pub(crate) fn all(board: &Board<Config>, step: &str, commands: &Commands, word: 
     for (at, command) in commands.iter().enumerate() {
         let which = format!("{step} command {} of {}", at + 1, commands.len());
         task::progress(u8::try_from(at * 100 / commands.len()).unwrap_or(100), &which)?;
-        let run = Command::script(command).arg(word).timeout(timeout).run();
-        run.map_err(|failure| failure.while_doing(&which))?;
+        let run = Command::script(command).arg(word).timeout(timeout).output();
+        let output = run.map_err(|failure| failure.while_doing(&which))?;
+        say(&output);
+        if output.status != 0 {
+            return Err(Failure::Device(output.failed()).while_doing(&which));
+        }
     }
     task::progress(100, step)
+}
+
+/// Puts what a command wrote into the task's log.
+fn say(output: &Output) {
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        log::info(line);
+    }
+    for line in String::from_utf8_lossy(&output.stderr).lines() {
+        log::warn(line);
+    }
+    if output.truncated {
+        log::warn("… and more, which was not kept");
+    }
+}
+
+/// A board that its admin's check finds unwell is not ready for anybody.
+///
+/// # Errors
+/// What the check said, or why the board cannot be asked.
+pub(crate) fn must_be_well(board: &Board<Config>) -> Result<(), Failure> {
+    if board.config.check.as_slice().is_empty() {
+        return Ok(());
+    }
+    task::step("check")?;
+    let health = check(board)?;
+    if health.ok { Ok(()) } else { Err(Failure::Device(health.note)) }
 }
 
 /// Whether the board answers and the admin's check, if there is one, succeeds. Lines `key=value` that it writes are

@@ -1,5 +1,7 @@
 //! What an admin says of a board that is reached over ssh.
 
+use std::net::Ipv6Addr;
+
 use grove_plugin::driver::Address;
 use serde::Deserialize;
 
@@ -147,6 +149,9 @@ impl Config {
         if let Some(address) = &self.address {
             named("address.host", &address.host)?;
         }
+        if let Some(key) = &self.host_key {
+            public_key(key)?;
+        }
         if self.port == 0 || self.address.as_ref().is_some_and(|address| address.port == 0) {
             return Err("port 0 cannot be reached; write the port of sshd, usually 22".into());
         }
@@ -202,12 +207,55 @@ impl Config {
     }
 }
 
+/// What can be connected to as it stands.
 fn named(field: &str, host: &str) -> Result<(), String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:_%[]".contains(&byte);
-    if !host.is_empty() && host.len() <= 255 && host.bytes().all(plain) && !host.starts_with('-') {
-        Ok(())
-    } else {
-        Err(format!("{field} is {host:?}; write a name or an address"))
+    let wrong = |instead: &str| Err(format!("{field} is {host:?}; write {instead}"));
+    if host.is_empty() || host.len() > 255 || !host.bytes().all(plain) || host.starts_with('-') {
+        return wrong("a name or an address");
+    }
+    if let Some((inside, port)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return wrong(&match port.strip_prefix(':') {
+            Some(port) => format!("{inside}, and the port {port} as `port`"),
+            None => format!("{inside}, without brackets"),
+        });
+    }
+    let (address, scope) =
+        host.split_once('%').map_or((host, None), |(address, scope)| (address, Some(scope)));
+    match (address.parse::<Ipv6Addr>(), scope) {
+        (Ok(ip), Some(scope)) if !ip.is_unicast_link_local() || scope.is_empty() => {
+            wrong(&format!("{address}: only addresses in fe80::/10 have a scope"))
+        }
+        (Ok(_), _) => Ok(()),
+        (Err(_), _) => match host.split_once(':') {
+            Some((name, port)) if !port.contains(':') => {
+                wrong(&format!("{name}, and the port {port} as `port`"))
+            }
+            _ if host.contains([':', '%', '[', ']']) => wrong("a name or an address"),
+            _ => Ok(()),
+        },
+    }
+}
+
+/// A public key as it is in a `.pub` file, and not what `ssh-keyscan` puts in front of it.
+fn public_key(text: &str) -> Result<(), String> {
+    let is_kind = |word: &&str| ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| word.starts_with(kind));
+    let is_body = |word: &str| {
+        let mut bytes = word.bytes();
+        word.starts_with("AAAA") && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
+    };
+    let words: Vec<_> = text.split_whitespace().collect();
+    let key = |at: usize| {
+        Some((words.get(at).filter(|word| is_kind(word))?, words.get(at + 1).filter(|word| is_body(word))?))
+    };
+    match (key(0), (1..words.len()).find_map(key)) {
+        (Some(_), _) if !text.trim().contains('\n') => Ok(()),
+        (Some((kind, body)), _) | (None, Some((kind, body))) => {
+            Err(format!("host_key is more than one public key; write \"{kind} {body}\""))
+        }
+        (None, None) => Err(format!(
+            "host_key is {text:?}; write a public key like \"ssh-ed25519 AAAA…\", which ssh-keyscan shows behind the host"
+        )),
     }
 }
 
@@ -248,7 +296,8 @@ mod tests {
         let config = config.unwrap();
         assert_eq!((config.address().host.as_str(), config.address().port), ("b", 23));
         assert!(config.host_keys().is_empty());
-        assert_eq!(checked(r#"{"host": "a", "host_key": "k"}"#).unwrap().host_keys(), ["k"]);
+        let pinned = checked(r#"{"host": "fe80::1%eth0", "host_key": "ssh-rsa AAAA b"}"#).unwrap();
+        assert_eq!(pinned.host_keys(), ["ssh-rsa AAAA b"]);
     }
 
     #[test]
@@ -257,6 +306,18 @@ mod tests {
             (r#"{}"#, "host"),
             (r#"{"host": "a b"}"#, "host"),
             (r#"{"host": "-oProxyCommand=x"}"#, "host"),
+            (r#"{"host": "[::1]"}"#, "write ::1, without brackets"),
+            (r#"{"host": "[::1]:23"}"#, "write ::1, and the port 23 as `port`"),
+            (r#"{"host": "127.0.0.1:21901"}"#, "write 127.0.0.1, and the port 21901 as `port`"),
+            (r#"{"host": "::1%lo"}"#, "write ::1: only addresses in fe80::/10 have a scope"),
+            (r#"{"host": "1:2"}"#, "as `port`"),
+            (r#"{"host": "a:b:c"}"#, "a name or an address"),
+            (r#"{"host": "a", "host_key": "[a]:22 ssh-ed25519 AAAAC3"}"#, "write \"ssh-ed25519 AAAAC3\""),
+            (
+                r#"{"host": "a", "host_key": "ssh-ed25519 AAAAC3\nssh-rsa AAAAB3"}"#,
+                "more than one public key",
+            ),
+            (r#"{"host": "a", "host_key": "SHA256:abc"}"#, "which ssh-keyscan shows"),
             (r#"{"host": "a", "port": 0}"#, "port"),
             (r#"{"host": "a", "prot": 22}"#, "prot"),
             (r#"{"host": "a", "user": "Root"}"#, "user"),

@@ -41,7 +41,9 @@ impl Driver for Ssh {
                 scripts::recreate(board)?;
             }
         }
+        scripts::admits(board)?;
         commands::all(board, "prepare", &board.config.prepare, &board.uuid)?;
+        commands::must_be_well(board)?;
         Ok(access(&board.config))
     }
 

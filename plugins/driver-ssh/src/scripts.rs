@@ -18,6 +18,8 @@ pub const AUTHORIZE: &str = script!("authorize");
 pub const REVOKE: &str = script!("revoke");
 /// `recreate SESSION LOGIN PROC`
 pub const RECREATE: &str = script!("recreate");
+/// `admits SESSION LOGIN`
+pub const ADMITS: &str = script!("admits");
 /// `inventory ROOT`
 pub const INVENTORY: &str = script!("inventory");
 
@@ -45,6 +47,15 @@ pub fn revoke(board: &Board<Config>) -> Result<(), Failure> {
     let script =
         Command::script(REVOKE).arg(board.config.session_user()).arg(user).arg(board.config.key_file());
     run(&script.arg(PROC)).map(drop)
+}
+
+/// Makes sure that the board lets the session user in, once they have a key.
+///
+/// # Errors
+/// Why it would not.
+pub fn admits(board: &Board<Config>) -> Result<(), Failure> {
+    let Config { user, .. } = &board.config;
+    run(&Command::script(ADMITS).arg(board.config.session_user()).arg(user)).map(drop)
 }
 
 /// Makes the session user anew.

@@ -64,7 +64,7 @@ impl Farm {
 
     /// Wants a worker idle, and does not wait.
     pub async fn want_idle(&self, uuid: Uuid) {
-        let body = MoveWorker { state: WantedState::Idle, force: true };
+        let body = MoveWorker { state: WantedState::Idle, force: true, when_free: false };
         self.move_worker(uuid, &body, None).await.unwrap();
     }
 

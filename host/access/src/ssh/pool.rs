@@ -100,6 +100,14 @@ impl Pool {
         self.idle().take(target)
     }
 
+    /// Closes the kept connections to a target.
+    pub(super) async fn hang_up(&self, target: &SshTarget) {
+        let kept = self.idle().take_all(target);
+        for connection in kept {
+            connection.close().await;
+        }
+    }
+
     /// Keeps a connection for the next command.
     pub(super) fn put_back(&self, connection: Connection) {
         if connection.handle.is_closed() || self.shared.waiting.load(Ordering::Relaxed) > 0 {
@@ -175,6 +183,12 @@ impl IdleConnections {
         }
         self.by_target.remove(target);
         None
+    }
+
+    fn take_all(&mut self, target: &SshTarget) -> Vec<Connection> {
+        let all = self.by_target.remove(target).unwrap_or_default();
+        self.count -= all.len();
+        all.into_iter().map(|(_, connection)| connection).collect()
     }
 
     fn oldest(&self) -> Option<Instant> {

@@ -80,6 +80,11 @@ pub(super) async fn set_state(app: &App, id: &str, body: &[u8]) -> Result<Respon
             return Err(Failure::Invalid(text.into()));
         }
     };
+    // One that is idle already is refused; elsewhere the machine knows.
+    let idle = |worker: &Arc<Worker>| worker.state == State::Idle;
+    if matches!(want, Want::Idle { .. }) && app.controller.farm().worker(id).is_some_and(idle) {
+        return Err(Failure::Invalid("Invalid state transition was requested".into()));
+    }
     match app.controller.move_worker(&app.actor, id, want, None).await {
         Ok(_) => Ok(json(StatusCode::ACCEPTED, "null")),
         Err(Refused::Worker(_)) => Err(Failure::Invalid("Invalid state transition was requested".into())),

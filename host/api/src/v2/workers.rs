@@ -185,7 +185,14 @@ pub(crate) async fn set_state(
     let expected = revision::expected(&headers)?;
     let sent: MoveWorker = body.json()?;
     let (want, target) = match sent.state {
+        WantedState::Idle if sent.when_free => {
+            return Err(invalid("when_free", "it waits for maintenance only"));
+        }
+        WantedState::Maintenance if sent.when_free && sent.force => {
+            return Err(invalid("when_free", "either now, by force, or when it is free"));
+        }
         WantedState::Idle => (Want::Idle { force: sent.force }, worker::State::Idle),
+        WantedState::Maintenance if sent.when_free => (Want::MaintenanceWhenFree, worker::State::Maintenance),
         WantedState::Maintenance => {
             (Want::Maintenance { rerun: sent.force, interrupt: sent.force }, worker::State::Maintenance)
         }
@@ -208,7 +215,7 @@ pub(crate) async fn report_failure(
         return Err(invalid("reason", "say what is wrong with it"));
     }
     at_most("reason", sent.reason.len(), limits::REASON, "bytes")?;
-    let worker = app.controller.report_failure(&app.actor, id, sent.reason, expected).await?;
+    let worker = app.controller.report_failure(&app.actor, id, sent.reason, !sent.recheck, expected).await?;
     Ok(answer(&app, StatusCode::OK, &worker))
 }
 

@@ -201,6 +201,13 @@ impl Dispatcher {
     }
 
     fn tell_state(&mut self, actor: &str, before: &Worker, worker: &Worker) {
+        if worker.drain {
+            let note = "it goes to maintenance when its job ends".to_owned();
+            self.note(actor, "worker.drain", Subject::Worker(worker.id), note);
+        } else if before.drain && worker.state == before.state {
+            let note = "it stays in use when its job ends".to_owned();
+            self.note(actor, "worker.drain", Subject::Worker(worker.id), note);
+        }
         if before.state == worker.state && before.generation == worker.generation {
             if let Some(reason) = worker.reason.as_ref().filter(|_| before.reason != worker.reason) {
                 self.note(actor, "worker.failure", Subject::Worker(worker.id), reason.clone());
@@ -215,7 +222,8 @@ impl Dispatcher {
             after: Some(worker.state.name().to_owned()),
             note: worker.reason.clone(),
         });
-        if worker.recovery.quarantined && !before.recovery.quarantined {
+        let relapsed = worker.recovery.relapses > self.settings.rules.relapses;
+        if relapsed && worker.recovery.quarantined && !before.recovery.quarantined {
             let note = format!("it failed {} times without a job in between", worker.recovery.relapses);
             self.note(CORE, "worker.quarantined", Subject::Worker(worker.id), note);
         }

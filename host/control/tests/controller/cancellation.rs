@@ -136,7 +136,10 @@ async fn ten_thousand_changes_while_drivers_hang_freeze_nothing() {
                 0 => {
                     controller.move_worker("admin", worker, Want::Idle { force: true }, None).await.map(drop)
                 }
-                1 => controller.report_failure("board", worker, "smoke".to_owned(), None).await.map(drop),
+                1 => controller
+                    .report_failure("board", worker, "smoke".to_owned(), false, None)
+                    .await
+                    .map(drop),
                 _ => {
                     let want = Want::Maintenance { rerun: true, interrupt: true };
                     controller.move_worker("admin", worker, want, None).await.map(drop)

@@ -225,7 +225,7 @@ async fn a_slot_is_free_when_a_cut_off_driver_has_really_ended() {
     farm.idle_soon(2, &[]).await;
     farm.settle().await;
     farm.fakes.drivers.behave(Some(id(2)), "prepare", Behaviour::Instant);
-    farm.controller.report_failure("board", id(1), "smoke".to_owned(), None).await.unwrap();
+    farm.controller.report_failure("board", id(1), "smoke".to_owned(), false, None).await.unwrap();
     farm.pass(Duration::from_secs(2)).await;
     assert_eq!(farm.calls(2), [] as [&str; 0], "the first is still cleaning up");
     farm.pass(Duration::from_secs(2)).await;
@@ -310,7 +310,7 @@ async fn what_is_refused_in_maintenance_and_what_is_not() {
     farm_.close_request("ann", running, None, None).await.unwrap();
     farm.settle().await;
     assert_eq!(farm.worker(1).state, worker::State::Idle, "the board is cleaned after its user");
-    farm_.report_failure("board", id(1), "smoke".to_owned(), None).await.unwrap();
+    farm_.report_failure("board", id(1), "smoke".to_owned(), false, None).await.unwrap();
     let gone = grove_domain::id::TaskId(grove_domain::id::Uuid::nil());
     assert_eq!(farm_.cancel_task("admin", gone).await, Err(Refused::TaskEnded));
     farm.normal().await;

@@ -196,7 +196,8 @@ impl World {
             }
             28..32 => {
                 self.run(async move {
-                    let answer = controller.report_failure("board", worker, "smoke".to_owned(), None).await;
+                    let answer =
+                        controller.report_failure("board", worker, "smoke".to_owned(), false, None).await;
                     answer.ok().map(Row::Worker)
                 })
                 .await;

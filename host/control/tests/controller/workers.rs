@@ -1,5 +1,7 @@
 //! Workers: registration, the admin's wishes, reports of failure.
 
+use std::time::Duration;
+
 use grove_control::Settings;
 use grove_control::fakes::Behaviour;
 use grove_control::refusal::Refused;
@@ -112,7 +114,7 @@ async fn a_failure_is_reported_with_its_reason() {
     for (number, state) in states() {
         put(&farm, number, state).await;
         let answer =
-            farm.controller.report_failure("board", id(number), "smoke rises".to_owned(), None).await;
+            farm.controller.report_failure("board", id(number), "smoke rises".to_owned(), false, None).await;
         match state {
             State::Maintenance | State::Busy => {
                 assert_eq!(answer, Err(Refused::Worker(Refusal::InMaintenance)), "{state:?}");
@@ -124,7 +126,7 @@ async fn a_failure_is_reported_with_its_reason() {
         }
     }
     farm.check_invariants();
-    let unknown = farm.controller.report_failure("board", id(99), String::new(), None).await;
+    let unknown = farm.controller.report_failure("board", id(99), String::new(), false, None).await;
     assert_eq!(unknown, Err(Refused::NoSuchWorker));
 }
 
@@ -179,7 +181,7 @@ async fn maintenance_runs_again_only_when_asked_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_leaves_from_maintenance_and_failed_or_by_force_from_its_way() {
+async fn a_worker_leaves_from_maintenance_and_failed_or_by_force_from_everywhere() {
     let farm = Farm::new().await;
     for (number, state) in states() {
         put(&farm, number, state).await;
@@ -190,8 +192,14 @@ async fn a_worker_leaves_from_maintenance_and_failed_or_by_force_from_its_way() 
             continue;
         }
         assert_eq!(answer, Err(Refused::Worker(Refusal::NotRemovable)), "{state:?}");
-        let forced = farm.controller.deregister("admin", id(number), true, None).await;
-        assert_eq!(forced.is_ok(), matches!(state, State::Prepare | State::Busy), "{state:?}");
+        let job = farm.worker(number).occupation.map(|occupation| occupation.request);
+        farm.controller.deregister("admin", id(number), true, None).await.unwrap();
+        assert!(farm.controller.farm().worker(id(number)).is_none(), "{state:?}");
+        if let Some(job) = job {
+            let request = farm.request(job);
+            assert_eq!((request.state, request.ended_by.as_deref()), (request::State::Failed, Some("admin")));
+            assert!(request.reason.as_ref().unwrap().ends_with(": removed"), "{request:?}");
+        }
     }
     farm.settle().await;
     farm.check_settled();
@@ -280,5 +288,50 @@ async fn the_admins_remarks_travel_with_a_registration() {
     assert_eq!((worker.revision, worker.groups()), (1, &["lab".to_owned()][..]));
     let (again, _) = farm.controller.register("board", id(1), registration(&[]), edit, None).await.unwrap();
     assert_eq!(again.revision, 1);
+    farm.check_settled();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_is_drained_and_that_is_called_off() {
+    let mut farm = Farm::new().await;
+    let request = farm.running(1).await;
+    let drain = async |farm: &Farm| {
+        farm.controller.move_worker("admin", id(1), Want::MaintenanceWhenFree, None).await
+    };
+    assert!(drain(&farm).await.unwrap().drain);
+    assert!(drain(&farm).await.unwrap().drain, "it may be said twice");
+    assert_eq!(farm.events("worker.drain").len(), 1);
+    farm.want_idle(1).await;
+    assert!(!farm.worker(1).drain);
+    drain(&farm).await.unwrap();
+    farm.crash_and_restart().await;
+    assert_eq!(farm.request(request).state, request::State::InProgress, "its user notices nothing");
+    let next = farm.ask(&[]).await;
+    farm.close(request).await;
+    farm.worker_is(1, State::Maintenance).await;
+    assert_eq!(farm.request(next).state, request::State::Waiting);
+    assert!(!farm.worker(1).drain);
+    farm.want_idle(1).await;
+    farm.request_is(next, request::State::InProgress).await;
+    farm.check_settled();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_person_reports_broken_stays_out() {
+    let mut farm = Farm::new().await;
+    farm.idle(1, &[]).await;
+    let broken =
+        farm.controller.report_failure("user:ann", id(1), "its fan fell off".to_owned(), true, None).await;
+    assert_eq!(broken.unwrap().state, State::Failed);
+    farm.pass(Duration::from_secs(7200)).await;
+    farm.crash_and_restart().await;
+    farm.report_failure(1, "no answer").await;
+    farm.add(1, &[]).await;
+    farm.pass(Duration::from_secs(7200)).await;
+    let worker = farm.worker(1);
+    assert_eq!((worker.state, worker.reason.as_deref()), (State::Failed, Some("its fan fell off")));
+    assert_eq!(farm.events("worker.quarantined").len(), 0, "it has not failed often");
+    farm.controller.move_worker("admin", id(1), Want::Idle { force: true }, None).await.unwrap();
+    farm.worker_is(1, State::Idle).await;
     farm.check_settled();
 }

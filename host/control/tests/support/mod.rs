@@ -192,7 +192,7 @@ impl Farm {
     }
 
     pub(crate) async fn report_failure(&self, number: u128, reason: &str) -> Arc<Worker> {
-        self.controller.report_failure("board", id(number), reason.to_owned(), None).await.unwrap()
+        self.controller.report_failure("board", id(number), reason.to_owned(), false, None).await.unwrap()
     }
 
     /// A version is installed and used.

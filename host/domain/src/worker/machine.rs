@@ -15,6 +15,8 @@ pub enum Event {
     ReportFailure {
         /// Why.
         reason: String,
+        /// It stays out until its admin says otherwise: a person has looked at it, and no check knows better.
+        stays: bool,
     },
     /// The admin wants it in IDLE.
     WantIdle {
@@ -28,9 +30,11 @@ pub enum Event {
         /// End a job that runs on it.
         interrupt: bool,
     },
+    /// The admin wants it in MAINTENANCE as soon as no job runs on it.
+    Drain,
     /// The admin wants it gone.
     Deregister {
-        /// Also while it is on its way somewhere.
+        /// From every state; a job ends with it.
         force: bool,
     },
     /// A match took it.
@@ -162,7 +166,7 @@ pub enum Refusal {
     /// A failure was reported of a worker in the admin's hands.
     #[error("the worker is in maintenance")]
     InMaintenance,
-    /// It may be removed in MAINTENANCE and FAILED only.
+    /// It may be removed in MAINTENANCE and FAILED only, unless by force.
     #[error("the worker is neither in maintenance nor failed")]
     NotRemovable,
     /// Only an IDLE worker can be matched.
@@ -222,11 +226,14 @@ pub fn step(worker: &Worker, event: Event, context: Context<'_>) -> Result<Trans
     let mut next = Next { worker: worker.clone(), effects: Vec::new(), context };
     match event {
         Event::Register(registration) => next.register(registration),
-        Event::ReportFailure { reason } => match worker.state {
+        Event::ReportFailure { reason, stays } => match worker.state {
             State::Maintenance | State::Busy => return Err(Refusal::InMaintenance),
-            State::Failed => next.worker.reason = Some(reason),
+            State::Failed => next.fails_again(reason, stays),
             State::Prepare | State::Idle | State::Running => {
                 next.fail(Failure { kind: FailureKind::Device, reason });
+                if stays {
+                    next.quarantine();
+                }
             }
         },
         Event::WantIdle { force } => match worker.state {
@@ -235,8 +242,14 @@ pub fn step(worker: &Worker, event: Event, context: Context<'_>) -> Result<Trans
                 next.worker.recovery = Recovery::default();
                 next.start(State::Prepare, TaskKind::Prepare);
             }
-            State::Prepare | State::Idle => {}
+            State::Prepare | State::Idle => next.worker.drain = false,
+            State::Running if worker.drain => next.worker.drain = false,
             State::Failed | State::Running | State::Busy => return Err(Refusal::NoWayToIdle),
+        },
+        Event::Drain => match worker.state {
+            State::Running => next.worker.drain = true,
+            State::Maintenance | State::Busy => {}
+            State::Prepare | State::Idle | State::Failed => next.maintain("taken into maintenance"),
         },
         Event::WantMaintenance { rerun, interrupt } => match (worker.state, worker.occupation) {
             (State::Running, Some(occupation)) if !interrupt => {
@@ -247,7 +260,7 @@ pub fn step(worker: &Worker, event: Event, context: Context<'_>) -> Result<Trans
         },
         Event::Deregister { force } => match worker.state {
             State::Maintenance | State::Failed => next.remove(),
-            State::Busy | State::Prepare if force => next.remove(),
+            _ if force => next.remove(),
             State::Running | State::Idle | State::Busy | State::Prepare => return Err(Refusal::NotRemovable),
         },
         Event::Matched { request } => match worker.state {
@@ -258,7 +271,10 @@ pub fn step(worker: &Worker, event: Event, context: Context<'_>) -> Result<Trans
             _ => return Err(Refusal::NotIdle),
         },
         Event::Released => match worker.state {
-            State::Running => next.start(State::Prepare, TaskKind::Prepare),
+            State::Running => {
+                next.worker.occupation = None;
+                next.prepare();
+            }
             _ => return Err(Refusal::NotRunning),
         },
         Event::CheckDue => match (worker.state, worker.task) {
@@ -312,7 +328,7 @@ impl Next<'_> {
             self.worker.access = None;
             self.maintain("its registration changed");
         } else if self.worker.state == State::Failed && !self.worker.recovery.quarantined {
-            self.start(State::Prepare, TaskKind::Prepare);
+            self.prepare();
         }
     }
 
@@ -350,7 +366,7 @@ impl Next<'_> {
                 }
                 self.worker.recovery = Recovery::default();
             }
-            TaskKind::Recheck => self.start(State::Prepare, TaskKind::Prepare),
+            TaskKind::Recheck => self.prepare(),
             // What came of an introspection is the run's.
             TaskKind::Check | TaskKind::Introspect | TaskKind::PowerOff => {}
         }
@@ -375,11 +391,11 @@ impl Next<'_> {
                 if let Some(occupation) = self.worker.occupation.take() {
                     self.effects.push(Effect::RequeueRequest(occupation.request, reason));
                 }
-                if untouched {
+                if untouched && !self.worker.drain {
                     self.enter(State::Idle);
                     self.effects.push(Effect::BecameIdle);
                 } else {
-                    self.start(State::Prepare, TaskKind::Prepare);
+                    self.prepare();
                 }
             }
             // It is begun again when there is enough.
@@ -404,7 +420,36 @@ impl Next<'_> {
         self.drop_task("the worker failed");
         self.drop_occupation(&failure.reason);
         self.enter(State::Failed);
+        // Whatever a check said before.
+        if self.worker.health.ok {
+            self.worker.health = Health { ok: false, note: String::new(), ..self.worker.health.clone() };
+        }
         self.worker.reason = Some(failure.reason);
+    }
+
+    /// What a person said is the last word.
+    fn fails_again(&mut self, reason: String, stays: bool) {
+        if stays {
+            self.drop_task("the worker is reported broken");
+            self.quarantine();
+        }
+        if stays || !self.worker.recovery.quarantined {
+            self.worker.reason = Some(reason);
+        }
+    }
+
+    fn quarantine(&mut self) {
+        self.worker.recovery.quarantined = true;
+        self.worker.recovery.recheck_at = None;
+    }
+
+    /// On its way to IDLE, unless its admin waits for it.
+    fn prepare(&mut self) {
+        if self.worker.drain {
+            self.maintain("taken into maintenance when it was free");
+        } else {
+            self.start(State::Prepare, TaskKind::Prepare);
+        }
     }
 
     fn next_recheck(&self, kind: FailureKind) -> Option<Timestamp> {
@@ -421,12 +466,14 @@ impl Next<'_> {
     /// Into BUSY, from any state: the admin's hands.
     fn maintain(&mut self, why: &'static str) {
         self.worker.recovery = Recovery::default();
+        self.worker.drain = false;
         self.drop_occupation(why);
         self.start(State::Busy, TaskKind::Maintain);
     }
 
     fn remove(&mut self) {
         self.drop_task("the worker was removed");
+        self.drop_occupation("removed");
         self.effects.push(Effect::Removed);
     }
 

@@ -125,6 +125,8 @@ impl Pair {
         let moved = former.is_none_or(|former| former.host != worker.host);
         if worker.state == State::Idle && !is_free && (moved || !former.is_some_and(same)) {
             self.model.missed.insert(worker.id);
+        } else if is_free {
+            self.model.missed.remove(&worker.id);
         }
         self.model.workers.insert(worker.id, worker);
         self.check_numbers();
@@ -237,7 +239,9 @@ impl Pair {
             let before = (self.model.workers.clone(), self.model.requests.clone());
             let shut = self.model.shut.clone();
             let mut news = BTreeSet::new();
+            let mut opened = false;
             if let Some(change) = changes.next() {
+                opened = matches!(change, Change::Open(_));
                 self.change(change);
                 news = self.heard(&before.0, &before.1, &shut);
             }
@@ -261,7 +265,7 @@ impl Pair {
                             // When others are shown, they are shown to every request of the class.
                             let alike = self.model.alike(demand.request);
                             self.model.declined_unseen.extend(alike);
-                        } else {
+                        } else if !opened {
                             self.model.declined_unseen.remove(&demand.request);
                         }
                     }
@@ -303,6 +307,10 @@ impl Pair {
         }
         let opened = |worker: &&Worker| self.model.is_free(worker) && scopes(worker).any(|own| own == *scope);
         let opened: Vec<Worker> = self.model.workers.values().filter(opened).cloned().collect();
+        if !opened.is_empty() {
+            // Where that costs less than to find out whom it concerns, everybody is asked about.
+            self.model.declined_unseen.extend(self.model.requests.keys().copied());
+        }
         for worker in opened {
             if self.model.missed.remove(&worker.id) && *scope != Scope::Farm {
                 self.model.news(&worker);
@@ -314,8 +322,6 @@ impl Pair {
                 let unseen = |shut: &BTreeSet<Scope>| scopes(&worker).any(|scope| shut.contains(&scope));
                 if self.model.shut_for.get(&request).is_some_and(unseen) {
                     self.model.declined.remove(&request);
-                } else {
-                    self.model.declined_unseen.extend(self.model.alike(request));
                 }
             }
         }

@@ -121,7 +121,9 @@ pub(crate) fn events() -> Vec<(&'static str, Event)> {
     vec![
         ("register, the same", Event::Register(registration(&[("board", "x")]))),
         ("register, changed", Event::Register(registration(&[("board", "y")]))),
-        ("report failure", Event::ReportFailure { reason: "smoke".to_owned() }),
+        ("report failure", Event::ReportFailure { reason: "smoke".to_owned(), stays: false }),
+        ("report failure, for good", Event::ReportFailure { reason: "smoke".to_owned(), stays: true }),
+        ("drain", Event::Drain),
         ("want idle", Event::WantIdle { force: false }),
         ("want idle, force", Event::WantIdle { force: true }),
         ("want maintenance", want(false, false)),
@@ -163,7 +165,9 @@ const NEXT_STATES: &str = "
                                    | maint prep  idle  idle+c reserv open  busy  fail  fail+r quar   intro
 register, the same                 | =     =     =     =      =      =     =     PREP  PREP   =      =
 register, changed                  | BUSY  BUSY  BUSY  BUSY   BUSY   BUSY  BUSY  BUSY  BUSY   BUSY   BUSY
-report failure                     | x     FAIL  FAIL  FAIL   FAIL   FAIL  x     FAIL  FAIL   FAIL   x
+report failure                     | x     FAIL  FAIL  FAIL   FAIL   FAIL  x     FAIL  FAIL   =      x
+report failure, for good           | x     FAIL  FAIL  FAIL   FAIL   FAIL  x     FAIL  FAIL   FAIL   x
+drain                              | =     BUSY  BUSY  BUSY   RUN    RUN   =     BUSY  BUSY   BUSY   =
 want idle                          | PREP  =     =     =      x      x     x     x     x      x      PREP
 want idle, force                   | PREP  =     =     =      x      x     x     PREP  PREP   PREP   PREP
 want maintenance                   | =     BUSY  BUSY  BUSY   x      x     =     BUSY  BUSY   BUSY   =
@@ -171,7 +175,7 @@ want maintenance, rerun            | BUSY  BUSY  BUSY  BUSY   x      x     BUSY 
 want maintenance, interrupt        | =     BUSY  BUSY  BUSY   BUSY   BUSY  =     BUSY  BUSY   BUSY   =
 want maintenance, rerun, interrupt | BUSY  BUSY  BUSY  BUSY   BUSY   BUSY  BUSY  BUSY  BUSY   BUSY   BUSY
 deregister                         | -     x     x     x      x      x     x     -     -      -      -
-deregister, force                  | -     -     x     x      x      x     -     -     -      -      -
+deregister, force                  | -     -     -     -      -      -     -     -     -      -      -
 matched                            | x     x     RUN   RUN    x      x     x     x     x      x      x
 released                           | x     x     x     x      PREP   PREP  x     x     x      x      x
 check due                          | x     x     IDLE  x      x      x     x     FAIL  x      x      x
@@ -297,7 +301,7 @@ fn the_time_of_a_state_is_that_of_its_beginning() {
     let since = |place: At, event| stepped(&place.worker(), event).unwrap().worker.since;
     assert_eq!(since(At::Idle, Event::CheckDue), at(10));
     assert_eq!(since(At::Busy, Event::WantMaintenance { rerun: true, interrupt: false }), at(10));
-    assert_eq!(since(At::Failed, Event::ReportFailure { reason: "again".to_owned() }), at(10));
+    assert_eq!(since(At::Failed, Event::ReportFailure { reason: "again".to_owned(), stays: false }), at(10));
     assert_eq!(since(At::Idle, Event::Matched { request: RequestId(6) }), at(100));
 }
 
@@ -323,6 +327,60 @@ fn what_a_task_found_is_kept() {
 }
 
 #[test]
+fn what_a_person_said_is_not_undone_by_a_check_or_the_board() {
+    let report = |reason: &str, stays| Event::ReportFailure { reason: reason.to_owned(), stays };
+    for place in [At::Idle, At::Open, At::Failed, At::FailedRechecked] {
+        let broken = stepped(&place.worker(), report("smoke", true)).unwrap().worker;
+        assert_eq!((broken.state, broken.task), (State::Failed, None), "{place:?}");
+        assert_eq!((broken.recovery.recheck_at, broken.reason.as_deref()), (None, Some("smoke")));
+        assert_eq!(stepped(&broken, Event::CheckDue).unwrap_err(), Refusal::NoCheckDue);
+        let again = Event::Register(registration(&[("board", "x")]));
+        assert_eq!(stepped(&broken, again).unwrap().worker, broken);
+        assert_eq!(stepped(&broken, report("no answer", false)).unwrap().worker, broken);
+        assert_eq!(stepped(&broken, Event::WantIdle { force: false }).unwrap_err(), Refusal::NoWayToIdle);
+        let mended = stepped(&broken, Event::WantIdle { force: true }).unwrap().worker;
+        assert_eq!((mended.state, mended.recovery), (State::Prepare, Recovery::default()));
+    }
+}
+
+#[test]
+fn a_failed_worker_is_not_well_whatever_a_check_said_before() {
+    let mut idle = At::Idle.worker();
+    idle.health = health(true);
+    let report = Event::ReportFailure { reason: "smoke".to_owned(), stays: false };
+    let failed = stepped(&idle, report).unwrap().worker;
+    assert_eq!((failed.health.ok, failed.health.checked_at), (false, Some(at(99))));
+}
+
+#[test]
+fn a_drained_worker_goes_to_maintenance_when_it_is_free() {
+    let drained = stepped(&At::Open.worker(), Event::Drain).unwrap().worker;
+    assert!(drained.drain);
+    assert_eq!(drained.task, At::Open.worker().task, "nothing happens to its job");
+    let free = stepped(&drained, Event::Released).unwrap().worker;
+    assert_eq!((free.state, free.drain), (State::Busy, false));
+    // One that fails meanwhile does not come back into use.
+    let report = Event::ReportFailure { reason: "smoke".to_owned(), stays: false };
+    let mut failed = stepped(&drained, report).unwrap().worker;
+    assert!(failed.drain);
+    failed.recovery.recheck_at = Some(at(1));
+    let looked = stepped(&failed, Event::CheckDue).unwrap().worker;
+    let (task, _) = looked.task.unwrap();
+    let well = Event::TaskEnded {
+        task,
+        generation: looked.generation,
+        outcome: Outcome::Done { access: None, health: None },
+    };
+    let after =
+        step(&looked, well, Context { now: at(100), task: task_id(NEXT + 1), rules: &Rules::default() });
+    assert_eq!(after.unwrap().worker.state, State::Busy);
+    // It can be called off.
+    let called_off = stepped(&drained, Event::WantIdle { force: false }).unwrap().worker;
+    assert_eq!((called_off.state, called_off.drain), (State::Running, false));
+    assert_eq!(stepped(&called_off, Event::Released).unwrap().worker.state, State::Prepare);
+}
+
+#[test]
 fn rechecks_back_off_and_relapses_end_in_quarantine() {
     let rules = Rules::default();
     let mut worker = At::Idle.worker();
@@ -339,7 +397,7 @@ fn rechecks_back_off_and_relapses_end_in_quarantine() {
     let bad = || Outcome::Failed(Failure { kind: FailureKind::Device, reason: "no answer".to_owned() });
     let good = || Outcome::Done { access: None, health: None };
     for fall in 1..=6 {
-        worker = go(&worker, Event::ReportFailure { reason: "smoke".to_owned() });
+        worker = go(&worker, Event::ReportFailure { reason: "smoke".to_owned(), stays: false });
         assert_eq!(worker.recovery.relapses, fall);
         if fall == 6 {
             break;

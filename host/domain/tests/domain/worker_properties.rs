@@ -105,6 +105,8 @@ fn check_step(before: &Worker, next: &Transition, now: i64, task: u128) {
         })
         .collect();
     match (before.occupation, worker.occupation) {
+        // A drained worker goes where its admin wants it when its request lets it go.
+        (Some(_), None) if worker.state == State::Busy && before.drain && said.is_empty() => {}
         (Some(was), None) if worker.state == State::Prepare => {
             // Or the farm was short of something when it was to be opened.
             let short = !was.opened && said == [(was.request, false)];

@@ -40,6 +40,29 @@ find_session_user() {
     [ "$(id -u)" = 0 ] || wrong "only root can manage user $1, but the login user is $2; set user to root, or leave session_user out"
 }
 
+# must_admit USER: sshd turns away users who are locked, expired, or have a shell that is none; here it is said why. What only
+# root can see is not looked at by others.
+must_admit() {
+    [ "$own" = no ] || return 0
+    shell=$(field 7 "$line")
+    case ${shell:-/bin/sh} in
+    */nologin | */false) wrong "user $1 cannot log in: its shell is $shell; give it another with chsh" ;;
+    esac
+    [ -x "${shell:-/bin/sh}" ] || wrong "user $1 cannot log in: its shell $shell is not there"
+    entry=$({ getent shadow "$1" || grep "^$1:" /etc/shadow; } 2>/dev/null || :)
+    [ -n "$entry" ] || return 0
+    expires=$(field 8 "$entry")
+    [ -z "$expires" ] || [ "$expires" -gt "$(($(date +%s) / 86400))" ] ||
+        wrong "user $1 cannot log in: the account has expired; see chage --expiredate"
+    case $(field 2 "$entry") in
+    '!'*)
+        # With PAM, a locked password keeps nobody with a key out.
+        { "$(command -v sshd || echo /usr/sbin/sshd)" -T 2>/dev/null || :; } | grep -qi '^usepam yes' ||
+            wrong "user $1 cannot log in: the account is locked; unlock it with usermod --password '*' $1"
+        ;;
+    esac
+}
+
 # end_sessions UID PROC: kills every process of a user, until none is left.
 end_sessions() {
     round=0

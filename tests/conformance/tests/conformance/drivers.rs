@@ -100,6 +100,10 @@ struct Board {
 }
 
 impl SshHost for Board {
+    fn hang_up<'a>(&'a self, _target: &'a SshTarget) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     fn run<'a>(
         &'a self,
         target: &'a SshTarget,

@@ -32,7 +32,7 @@ pub(crate) enum Worker {
     Groups(Groups),
     /// Take it to idle or maintenance
     State(State),
-    /// Report that it is broken
+    /// Report that it is broken: it stays out until it is wanted idle, with --force
     Fail(Fail),
     /// Take it out of the farm
     Remove(Remove),
@@ -120,11 +120,24 @@ pub(crate) struct State {
     /// Where it shall go: ready for jobs, or in the admin's hands
     #[arg(value_name = "STATE")]
     state: Wanted,
-    #[command(flatten)]
-    id: WorkerId,
+    /// UUID of the worker
+    #[arg(
+        env = "GROVE_WORKER",
+        hide_env_values = true,
+        value_name = "WORKER",
+        required_unless_present = "host",
+        conflicts_with = "host"
+    )]
+    worker: Option<Uuid>,
+    /// All that stand here
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
     /// idle: also from failed; maintenance: also when a job runs on it, which ends
     #[arg(long)]
     force: bool,
+    /// maintenance: when no job runs on it any more; `grove worker state idle` calls that off
+    #[arg(long, conflicts_with = "force")]
+    when_free: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -146,7 +159,7 @@ pub(crate) struct Fail {
 pub(crate) struct Remove {
     #[command(flatten)]
     id: WorkerId,
-    /// Also when a job runs on it, which ends
+    /// From every state; a job that runs on it ends
     #[arg(long)]
     force: bool,
 }
@@ -165,8 +178,18 @@ pub(crate) async fn run(farm: &Client, out: &Output, command: Worker) -> anyhow:
                 Wanted::Idle => WantedState::Idle,
                 Wanted::Maintenance => WantedState::Maintenance,
             };
-            let body = MoveWorker { state, force: args.force };
-            changed(out, &farm.move_worker(args.id.worker, &body, None).await?)
+            let body = MoveWorker { state, force: args.force, when_free: args.when_free };
+            let workers = match (args.worker, args.host) {
+                (_, Some(host)) => {
+                    let query = WorkersQuery { host: Some(host), ..WorkersQuery::default() };
+                    farm.workers(&query).all().await?.iter().map(|worker| worker.uuid).collect()
+                }
+                (worker, None) => Vec::from_iter(worker),
+            };
+            for worker in workers {
+                changed(out, &farm.move_worker(worker, &body, None).await?)?;
+            }
+            Ok(())
         }
         Worker::Fail(args) => changed(out, &farm.report_failure(args.id.worker, &args.reason, None).await?),
         Worker::Remove(args) => {
@@ -220,6 +243,7 @@ async fn show(farm: &Client, out: &Output, id: &WorkerId) -> anyhow::Result<()> 
         ("state", wire_word(&worker.state)),
         ("since", relative(worker.since, now)),
         ("reason", worker.reason.clone().unwrap_or_default()),
+        ("wanted", if worker.drain { "maintenance, when its job ends".to_owned() } else { String::new() }),
         ("recovery", recovery(&worker)),
         ("job", worker.job.map_or_else(String::new, |job| job.id.to_string())),
         (
@@ -250,7 +274,9 @@ async fn show(farm: &Client, out: &Output, id: &WorkerId) -> anyhow::Result<()> 
 
 fn recovery(worker: &Shown) -> String {
     match &worker.recovery {
-        Some(recovery) if recovery.quarantined => format!("quarantined after {} relapses", recovery.relapses),
+        Some(recovery) if recovery.quarantined => {
+            format!("none until `grove worker state idle --force {}`", worker.uuid)
+        }
         Some(recovery) => match recovery.recheck_at {
             Some(at) => format!("checked again {}", relative(at, clock::now())),
             None => String::new(),
@@ -342,5 +368,6 @@ fn changed(out: &Output, worker: &Shown) -> anyhow::Result<()> {
 
 fn sentence(worker: &Shown) -> String {
     let reason = worker.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
-    format!("worker {} is in {}{reason}", worker.uuid, wire_word(&worker.state))
+    let wanted = if worker.drain { ", and goes to maintenance when its job ends" } else { "" };
+    format!("worker {} is in {}{reason}{wanted}", worker.uuid, wire_word(&worker.state))
 }

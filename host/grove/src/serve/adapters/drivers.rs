@@ -1,6 +1,7 @@
 //! Driver plugins as the controller's drivers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -63,7 +64,11 @@ impl Drivers for PluginDrivers {
             cancel: cancel.clone(),
             limits: CallLimits::default(),
             task: Arc::new(WatchedTask(watch)),
-            ssh: Some(Arc::new(NotingSsh { ssh: self.ssh.clone(), short: short.clone() })),
+            ssh: Some(Arc::new(TaskSsh {
+                ssh: self.ssh.clone(),
+                dialled: AtomicBool::new(false),
+                short: short.clone(),
+            })),
             secrets: self.secrets.clone(),
             storage: Some(self.storage.clone()),
             label: format!("worker {}", target.worker),
@@ -121,13 +126,21 @@ struct PluginDriver {
     short: Arc<Mutex<Option<String>>>,
 }
 
-/// The way to boards that remembers when it failed for a reason that is no board's.
-struct NotingSsh {
+/// The way of a task to its board. The task's first command dials: a connection that somebody else left behind may live on
+/// where nobody can log in any more. Remembered is when it failed for a reason that is no board's.
+struct TaskSsh {
     ssh: Arc<dyn SshHost>,
+    dialled: AtomicBool,
     short: Arc<Mutex<Option<String>>>,
 }
 
-impl NotingSsh {
+impl TaskSsh {
+    async fn dial(&self, target: &SshTarget) {
+        if !self.dialled.swap(true, Ordering::Relaxed) {
+            self.ssh.hang_up(target).await;
+        }
+    }
+
     fn note<T>(&self, result: Result<T, SshError>) -> Result<T, SshError> {
         if let Err(SshError::Short(text)) = &result {
             *self.short.lock() = Some(text.clone());
@@ -136,7 +149,11 @@ impl NotingSsh {
     }
 }
 
-impl SshHost for NotingSsh {
+impl SshHost for TaskSsh {
+    fn hang_up<'a>(&'a self, target: &'a SshTarget) -> BoxFuture<'a, ()> {
+        self.ssh.hang_up(target)
+    }
+
     fn run<'a>(
         &'a self,
         target: &'a SshTarget,
@@ -144,7 +161,11 @@ impl SshHost for NotingSsh {
         stdin: Vec<u8>,
         timeout: Duration,
     ) -> BoxFuture<'a, Result<SshOutput, SshError>> {
-        async move { self.note(self.ssh.run(target, argv, stdin, timeout).await) }.boxed()
+        async move {
+            self.dial(target).await;
+            self.note(self.ssh.run(target, argv, stdin, timeout).await)
+        }
+        .boxed()
     }
 
     fn write_file<'a>(
@@ -154,7 +175,11 @@ impl SshHost for NotingSsh {
         mode: u32,
         data: Vec<u8>,
     ) -> BoxFuture<'a, Result<(), SshError>> {
-        async move { self.note(self.ssh.write_file(target, path, mode, data).await) }.boxed()
+        async move {
+            self.dial(target).await;
+            self.note(self.ssh.write_file(target, path, mode, data).await)
+        }
+        .boxed()
     }
 }
 

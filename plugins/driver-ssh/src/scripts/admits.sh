@@ -1,0 +1,3 @@
+# admits SESSION LOGIN: whether sshd lets the session user in, once they have a key.
+find_session_user "$1" "$2" || wrong "there is no user $1 on the board; create it, or set mode to recreate and prepare the board again"
+must_admit "$1"
