@@ -167,7 +167,7 @@ async fn board(writers: Writers, number: u64, seed: u64) {
         let pen = writers.pen.acquire().await.unwrap();
         let farm = writers.farm();
         serial += 1;
-        let moves = |state, force| MoveWorker { state, force };
+        let moves = |state, force| MoveWorker { state, force, when_free: false };
         match random.u8(0..12) {
             _ if !ledger.knows(worker) => {
                 let body = registration(serial);

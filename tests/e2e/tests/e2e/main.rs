@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod backup;
+mod boards;
 mod compiling;
 mod demo;
 mod descriptors;
