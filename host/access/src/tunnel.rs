@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -241,6 +241,14 @@ impl Tunnels {
         for tunnel in open {
             tunnel.closed.cancelled().await;
         }
+    }
+
+    /// Whether somebody takes a connection at `target`, in the time that a tunnel would wait for it.
+    pub async fn reach(&self, target: (String, u16)) -> bool {
+        let dial = TcpStream::connect(target);
+        tokio::time::timeout(self.shared.settings.connect_timeout, dial)
+            .await
+            .is_ok_and(|dialled| dialled.is_ok())
     }
 
     /// What went through the tunnel `id`; `None` when it is not open.

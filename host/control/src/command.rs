@@ -168,6 +168,11 @@ pub(crate) enum Command {
         reply: Reply<Arc<FarmMode>>,
     },
     TaskEnded(Box<TaskResult>),
+    /// The board of a job was looked at.
+    Probed {
+        request: RequestId,
+        answered: bool,
+    },
     /// A task that was cancelled has really ended.
     TaskGone(WorkerId, TaskId),
     Planned(Box<Planned>),
@@ -206,6 +211,7 @@ impl Command {
             Self::PolicyChanged
             | Self::Processed(_)
             | Self::TaskEnded(_)
+            | Self::Probed { .. }
             | Self::TaskGone(..)
             | Self::Planned(_)
             | Self::CommitFailed { .. }
@@ -242,6 +248,7 @@ impl Command {
             | Self::Processed(_)
             | Self::PolicyChanged
             | Self::TaskEnded(_)
+            | Self::Probed { .. }
             | Self::TaskGone(..)
             | Self::Planned(_)
             | Self::CommitFailed { .. }
@@ -281,6 +288,7 @@ impl Command {
             Self::PolicyChanged
             | Self::Processed(_)
             | Self::TaskEnded(_)
+            | Self::Probed { .. }
             | Self::TaskGone(..)
             | Self::Planned(_)
             | Self::CommitFailed { .. } => {}

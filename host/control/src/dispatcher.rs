@@ -8,6 +8,7 @@ mod introspections;
 mod jobs;
 mod mode;
 mod plugins;
+mod probes;
 mod recovery;
 mod requests;
 mod rounds;
@@ -35,6 +36,7 @@ use grove_domain::{request, worker};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::jobs::{Heard, Meter};
+use self::probes::{Prober, Seen};
 use crate::clock::{Clock, Settled};
 use crate::command::Command;
 use crate::controller::{Controller, Inner};
@@ -171,6 +173,8 @@ impl Controller {
             made_once: HashMap::new(),
             heard: HashMap::new(),
             meters: HashMap::new(),
+            seen: HashMap::new(),
+            prober: Prober::new(commands.downgrade()),
             missed: Vec::new(),
             next_request: 1,
             next_place: 1,
@@ -273,6 +277,9 @@ struct Dispatcher {
     heard: HashMap<RequestId, Heard>,
     /// Jobs on which it matters whether something moves.
     meters: HashMap<RequestId, Meter>,
+    /// Boards of running jobs, as they were last seen.
+    seen: HashMap<RequestId, Seen>,
+    prober: Prober,
     /// Results of tasks that ended while the store was away: at most one for each task that ran.
     missed: Vec<TaskResult>,
     next_request: u64,
@@ -458,6 +465,7 @@ impl Dispatcher {
             Command::TaskGone(worker, task) => self.task_gone(worker, task),
             Command::PolicyChanged => self.policy_changed(),
             Command::TaskEnded(result) => self.task_ended(*result),
+            Command::Probed { request, answered } => self.probed(request, answered),
             Command::Planned(planned) => self.planned(*planned),
             Command::Stop { .. } | Command::CommitFailed { .. } => {}
         }
@@ -487,6 +495,7 @@ impl Dispatcher {
                 Some(Due::Warning(id)) => self.warning_due(id),
                 Some(Due::Heartbeat(id)) => self.heartbeat_due(id),
                 Some(Due::Meter(id)) => self.meter_due(id),
+                Some(Due::Probe(id)) => self.probe_due(id),
                 Some(Due::Check(id)) => self.worker_due(id, worker::Event::CheckDue),
                 Some(Due::Introspection(id)) => self.introspection_due(id),
                 Some(Due::Shortage(lack)) => self.shortage_due(&lack),

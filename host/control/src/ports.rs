@@ -387,6 +387,8 @@ pub trait Tunnels: Send + Sync + 'static {
         target: (String, u16),
         had: Option<u16>,
     ) -> BoxFuture<'static, Result<u16, String>>;
+    /// Whether somebody takes a connection there, within a few seconds.
+    fn reach(&self, target: (String, u16)) -> BoxFuture<'static, bool>;
     /// How many bytes the tunnel of a job has carried since it was opened, both ways; 0 when there is none.
     fn carried(&self, job: RequestId) -> u64;
     /// Closes it with every connection through it. Nothing happens when there is none. From the first poll on, an

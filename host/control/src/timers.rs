@@ -34,6 +34,8 @@ pub(crate) enum Due {
     Heartbeat(RequestId),
     /// It is to be looked at whether something moves on the board of a job.
     Meter(RequestId),
+    /// The board of a job is to be looked at.
+    Probe(RequestId),
     /// A worker is to be looked at.
     Check(WorkerId),
     /// A run of introspection may have been in its state for too long.

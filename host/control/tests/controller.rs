@@ -21,6 +21,10 @@ mod jobs;
 mod clients;
 
 #[cfg(test)]
+#[path = "controller/probes.rs"]
+mod probes;
+
+#[cfg(test)]
 #[path = "controller/logs.rs"]
 mod logs;
 

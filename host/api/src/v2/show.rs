@@ -21,6 +21,8 @@ use super::introspections;
 pub(super) fn worker(farm: &Farm, worker: &Worker) -> wire_worker::Worker {
     let map = |map: &Map| -> BTreeMap<String, String> { map.clone() };
     let recovery = worker.recovery;
+    let running = worker.occupation.and_then(|occupation| farm.request(occupation.request)?.running_job());
+    let unreachable = running.and_then(|job| job.unreachable);
     wire_worker::Worker {
         uuid: worker.id.0,
         state: worker_state(worker.state),
@@ -39,9 +41,12 @@ pub(super) fn worker(farm: &Farm, worker: &Worker) -> wire_worker::Worker {
             admin: map(worker.capabilities.admin()),
         },
         health: wire_worker::Health {
-            ok: worker.health.ok,
+            ok: worker.health.ok && unreachable.is_none(),
             checked_at: worker.health.checked_at,
-            note: worker.health.note.clone(),
+            note: match unreachable {
+                Some(since) => format!("it has not answered since {since:.0}"),
+                None => worker.health.note.clone(),
+            },
         },
         job: worker.occupation.map(|job| wire_worker::WorkerJob { id: job.request.0, open: job.opened }),
         task: worker.task.map(|(id, kind)| wire_worker::WorkerTask { id: id.0, kind: task_kind(kind) }),

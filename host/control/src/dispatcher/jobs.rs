@@ -207,7 +207,8 @@ impl Dispatcher {
             }
         } else if !self.meters.contains_key(&request.id) {
             let running = self.clock.running();
-            let meter = Meter { moved: running, minute: running, carried: 0, told: None };
+            let carried = self.runner.tunnels().carried(request.id);
+            let meter = Meter { moved: running, minute: running, carried, told: None };
             self.meters.insert(request.id, meter);
             self.timers.after(self.times(), self.look_every(request), Due::Meter(request.id));
         }
@@ -247,7 +248,9 @@ impl Dispatcher {
     }
 
     fn extend_if_used(&mut self, request: &Request, job: &Job, running: Duration, meter: Meter) {
-        let busy = self.heard.get(&request.id).is_some_and(|heard| heard.busy) && job.away.is_none();
+        // A kept job is never away: what its client said last may be long ago.
+        let heard_of = self.longest_silence(request).is_some_and(|silence| self.silent(request.id) < silence);
+        let busy = heard_of && self.heard.get(&request.id).is_some_and(|heard| heard.busy);
         let used = busy || running.saturating_sub(meter.moved) <= LOOK;
         let length = self.length_of(request);
         let left = self.timers.left(self.times(), &Due::Timeout(request.id)).unwrap_or_default();

@@ -49,6 +49,7 @@ impl Dispatcher {
         self.made_once.clear();
         self.heard.clear();
         self.meters.clear();
+        self.seen.clear();
         self.policy.told = Told::default();
         self.policy.open = false;
         self.policy.round = None;

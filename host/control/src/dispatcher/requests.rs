@@ -191,6 +191,7 @@ impl Dispatcher {
         self.timers.replace_request(self.times(), before, Some(request), &self.settings);
         self.index_due(request);
         self.index_meter(request);
+        self.index_probe(request);
         if let Some(job) = request.job.as_ref().filter(|job| self.farm.worker(job.worker).is_some()) {
             self.policy.told.used(request.id, job);
         }
@@ -276,6 +277,8 @@ fn kind_of(event: &Event) -> &'static str {
         Event::Away { .. } => "job.away",
         Event::Back => "job.back",
         Event::Keep => "job.kept",
+        Event::Unreachable { .. } => "job.unreachable",
+        Event::Reachable => "job.reachable",
         Event::Moved { .. } => "job.moved",
         _ => "request.state",
     }

@@ -95,6 +95,8 @@ struct Ports {
     /// Ports that jobs had and could not get again.
     lost: HashMap<RequestId, u16>,
     carried: HashMap<RequestId, u64>,
+    /// Nobody takes a connection.
+    silent: bool,
     claimed: HashSet<RequestId>,
     /// Most tunnels that can be open at a time.
     most: Option<usize>,
@@ -120,6 +122,11 @@ impl FakeTunnels {
     /// So many bytes more go through the tunnel of a job.
     pub fn carry(&self, job: RequestId, bytes: u64) {
         *self.shared.lock().carried.entry(job).or_default() += bytes;
+    }
+
+    /// From now on boards take connections, or do not.
+    pub fn silence(&self, silent: bool) {
+        self.shared.lock().silent = silent;
     }
 
     /// From now on none can be opened, for this reason; none = works again.
@@ -165,6 +172,10 @@ impl Tunnels for FakeTunnels {
     ) -> BoxFuture<'static, Result<u16, String>> {
         let opened = self.shared.lock().open(self.life, job, target, had);
         ready(opened).boxed()
+    }
+
+    fn reach(&self, _target: (String, u16)) -> BoxFuture<'static, bool> {
+        ready(!self.shared.lock().silent).boxed()
     }
 
     fn carried(&self, job: RequestId) -> u64 {

@@ -287,6 +287,15 @@ async fn a_job_that_is_used_goes_on_up_to_the_farms_limit() {
         farm.pass(seconds(240)).await;
         assert_eq!(farm.request(id).reason.as_deref(), Some("the job's time is up"));
     }
+    // A client that was busy, and is gone from a job that is kept, does not use it.
+    let farm = Farm::with(settings.clone()).await;
+    let mut extended = kept(mins(60));
+    (extended.spec.extend, extended.spec.length) = (true, Some(mins(30)));
+    let id = farm.runs(extended).await;
+    farm.works(id, 1, false).await;
+    farm.controller.keep_job("ann", id, None).await.unwrap();
+    farm.pass(seconds(1800)).await;
+    assert_eq!(farm.request(id).state, State::Done);
     // One that is not used ends in time.
     let farm = Farm::with(settings).await;
     let mut extended = kept(mins(60));

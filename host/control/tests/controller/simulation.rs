@@ -257,6 +257,7 @@ impl World {
                 let broken = self.rng.bool();
                 self.farm.fakes.tunnels.break_with(broken.then_some(SHORT[0]));
                 self.farm.fakes.keys.break_with((!broken && self.rng.bool()).then_some(SHORT[1]));
+                self.farm.fakes.tunnels.silence(self.rng.bool());
                 let most = self.rng.bool().then(|| self.rng.usize(0..4));
                 self.farm.fakes.tunnels.limit(most);
             }

@@ -187,6 +187,10 @@ impl Tunnels for BrokenTunnels {
         self.0.open(job, target, had)
     }
 
+    fn reach(&self, target: (String, u16)) -> BoxFuture<'static, bool> {
+        self.0.reach(target)
+    }
+
     fn carried(&self, job: RequestId) -> u64 {
         self.0.carried(job)
     }

@@ -100,6 +100,13 @@ pub enum Event {
     Back,
     /// The job outlives its client.
     Keep,
+    /// Its board does not answer.
+    Unreachable {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Its board answers again.
+    Reachable,
     /// The job ran as long as it may. Not to be told from its `timeout`, which a wall clock that steps makes come early or
     /// late.
     TimeoutDue,
@@ -273,6 +280,15 @@ pub fn step(request: &Request, event: Event, context: Context<'_>) -> Result<Tra
         Event::Back => {
             let job = request.running_job().ok_or(Refusal::NoJob)?;
             next.job = Some(Arc::new(Job { away: None, ..Job::clone(job) }));
+        }
+        Event::Unreachable { since } => {
+            let job = request.running_job().ok_or(Refusal::NoJob)?;
+            let unreachable = job.unreachable.or(Some(since));
+            next.job = Some(Arc::new(Job { unreachable, ..Job::clone(job) }));
+        }
+        Event::Reachable => {
+            let job = request.running_job().ok_or(Refusal::NoJob)?;
+            next.job = Some(Arc::new(Job { unreachable: None, ..Job::clone(job) }));
         }
         Event::Keep => {
             let job = request.running_job().ok_or(Refusal::NoJob)?;

@@ -122,6 +122,8 @@ pub(crate) fn events() -> Vec<(&'static str, Event)> {
         ("away", Event::Away { since: at(70) }),
         ("back, never away", Event::Back),
         ("keep", Event::Keep),
+        ("unreachable", Event::Unreachable { since: at(70) }),
+        ("reachable, as before", Event::Reachable),
         ("timeout due", Event::TimeoutDue),
         ("fail", Event::Fail { reason: reason() }),
         ("invalidate", Event::Invalidate { reason: reason() }),
@@ -161,6 +163,8 @@ warn too often           | x         x          x        x     x    x   x    x
 away                     | x         x          PROGRESS x     x    x   x    x
 back, never away         | x         x          =        x     x    x   x    x
 keep                     | x         x          PROGRESS x     x    x   x    x
+unreachable              | x         x          PROGRESS x     x    x   x    x
+reachable, as before     | x         x          =        x     x    x   x    x
 timeout due              | x         x          DONE!    x     x    x   x    x
 fail                     | x         x          FAILED   x     x    x   x    x
 invalidate               | INVALID   x          x        x     x    x   x    x

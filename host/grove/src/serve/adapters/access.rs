@@ -46,6 +46,11 @@ impl Tunnels for TcpTunnels {
         async move { tunnels.open(job.0, target, had).await.map_err(|error| error.to_string()) }.boxed()
     }
 
+    fn reach(&self, target: (String, u16)) -> BoxFuture<'static, bool> {
+        let tunnels = self.0.clone();
+        async move { tunnels.reach(target).await }.boxed()
+    }
+
     fn carried(&self, job: RequestId) -> u64 {
         self.0.stats(job.0).map_or(0, |stats| stats.bytes_in.saturating_add(stats.bytes_out))
     }
