@@ -31,6 +31,8 @@ const GRACE: Duration = Duration::from_millis(500);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Standard error is extended data of this type.
 const STDERR: u32 = 1;
+/// So often the end of its input is told to a terminal whose program goes on.
+const END_AGAIN: Duration = Duration::from_millis(500);
 /// What a terminal takes for the end of input.
 const END_OF_TRANSMISSION: &[u8] = &[4];
 
@@ -272,11 +274,22 @@ async fn feed_pipe(to: Option<ChildStdin>, mut inputs: mpsc::Receiver<Input>) {
 }
 
 async fn feed_terminal(mut to: OwnedWritePty, mut inputs: mpsc::Receiver<Input>) {
-    while let Some(input) = inputs.recv().await {
+    let mut ended = false;
+    loop {
+        let input = match timeout(END_AGAIN, inputs.recv()).await {
+            Ok(Some(input)) => input,
+            Ok(None) => break,
+            // A shell that was only starting may have thrown it away.
+            Err(_) if ended => Input::End,
+            Err(_) => continue,
+        };
         let fed = match input {
             Input::Bytes(bytes) => to.write_all(&bytes).await,
             Input::Resize(size) => to.resize(size).map_err(io::Error::other),
-            Input::End => to.write_all(END_OF_TRANSMISSION).await,
+            Input::End => {
+                ended = true;
+                to.write_all(END_OF_TRANSMISSION).await
+            }
         };
         if fed.is_err() {
             break;
