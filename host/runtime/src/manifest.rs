@@ -291,7 +291,7 @@ schema = '''{"type": "object"}'''
             ("\"ssh\"", "\"SSH\"", &["plugin.name", "a-z"]),
             ("driver-ssh.wasm", "../x.wasm", &["plugin.component", "beside the manifest"]),
             ("world = \"0.1.0\"", "world = \"0.2.0\"", &["plugin.world", "grove:plugin 0.1.0"]),
-            ("10.0.0.0/8:22", "host:22", &["wants.tcp", "numeric address"]),
+            ("10.0.0.0/8:22", "host", &["wants.tcp"]),
             ("{\"type\"", "{type", &["config.schema", "not JSON"]),
             ("memory_mib = 64", "memory_mib = 0", &["wants.memory_mib", "at least 1"]),
             ("memory_mib = 64", "memory_mib = -1", &["wants.memory_mib"]),

@@ -185,7 +185,7 @@ async fn many_that_end_at_once_are_written_together() {
     logs.finish(Duration::from_secs(60)).await;
     assert_eq!(logs.live(), 0);
     let files = std::fs::read_dir(place.path().join("logs/000000000")).unwrap().count();
-    assert!(files < 20, "{files} files");
+    assert!(files < 100, "{files} files for {TASKS} logs");
     let logs = folder(place.path(), Keeping::default());
     for task in (0..TASKS).step_by(7) {
         let Read { lines, more, open } = logs.read(Uuid::from_u128(task), 0).await.unwrap();

@@ -12,7 +12,7 @@ use grove_runtime::{DriverPlugin, InspectorPlugin, Manifest, Plugin};
 use tokio::sync::watch;
 
 /// Longest wait for a version that is on its way.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A version: of which name, and which component.
 pub(crate) type Version = (String, Digest);
