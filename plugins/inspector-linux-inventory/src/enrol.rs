@@ -7,7 +7,7 @@ use grove_plugin::{Pair, log};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// What the uuid of a board begins with that has none of its own: its lowest hardware address follows.
+/// What the uuid of a board begins with that has none of its own: a hardware address of it follows.
 const BY_ADDRESS: &str = "67726f76-6500-8000-8000-";
 
 /// How boards are registered.
@@ -44,17 +44,31 @@ impl Enrol {
     }
 }
 
-/// The board's own, else one of its lowest hardware address.
+/// The board's own, else one of its lowest hardware address. Those that its maker gave it come first: what software
+/// chose, or what is at the end of a cable, many boards may have.
 fn uuid(inventory: &Inventory) -> Option<String> {
     if let Some(own) = inventory.text("system.uuid")
         && is_uuid(own)
+        && !is_filler(&own.replace('-', ""))
     {
         return Some(own.to_ascii_lowercase());
     }
     let network = inventory.network().ok()?;
-    let plain = network.iter().filter_map(|port| port.mac).map(|mac| mac.replace(':', ""));
-    let lowest = plain.filter(|mac| mac.len() == 12).min()?;
+    let addresses = network.iter().filter_map(|port| {
+        let mac = port.mac?.replace(':', "").to_ascii_lowercase();
+        let first = u8::from_str_radix(mac.get(..2)?, 16).ok()?;
+        let (is_multicast, is_local) = (first & 1 != 0, first & 2 != 0);
+        let on_usb = port.name.is_some_and(|name| name.starts_with("usb"));
+        let usable = mac.len() == 12 && !is_multicast && !is_filler(&mac);
+        usable.then_some((is_local || on_usb, mac))
+    });
+    let (_, lowest) = addresses.min()?;
     Some(format!("{BY_ADDRESS}{lowest}"))
+}
+
+/// Nothing but zeros, or nothing but ones: there where nothing was written.
+fn is_filler(digits: &str) -> bool {
+    digits.bytes().all(|byte| byte == b'0') || digits.bytes().all(|byte| byte.eq_ignore_ascii_case(&b'f'))
 }
 
 fn is_uuid(text: &str) -> bool {
@@ -142,6 +156,29 @@ mod tests {
         let board = r#"{"hostname": "b7", "system": {"serial": "x", "uuid": "none"},
             "network": [{"mac": "dc:a6:32:00:00:02"}, {"mac": "dc:a6:32:00:00:01"}, {"name": "can0"}]}"#;
         assert_eq!(asked(SETTINGS, board).unwrap().uuid, "67726f76-6500-8000-8000-dca632000001");
+    }
+
+    #[test]
+    fn addresses_that_many_boards_have_are_the_last_choice() {
+        let known = |network: &str, uuid: &str| {
+            let board = format!(
+                r#"{{"hostname": "b7", "system": {{"serial": "x", "uuid": "{uuid}"}}, "network": [{network}]}}"#
+            );
+            asked(SETTINGS, &board).map(|found| found.uuid.replace(BY_ADDRESS, ""))
+        };
+        let usb = r#"{"name": "usb0", "mac": "0a:00:00:00:00:01"}"#;
+        let own = r#"{"name": "eth0", "mac": "DC:a6:32:00:00:01"}"#;
+        let none = "00000000-0000-0000-0000-000000000000";
+        assert_eq!(known(&format!("{usb}, {own}"), none).unwrap(), "dca632000001");
+        assert_eq!(known(usb, none).unwrap(), "0a0000000001", "better than none");
+        let adapter = r#"{"name": "usb0", "mac": "00:e0:4c:00:00:01"}"#;
+        assert_eq!(known(&format!("{adapter}, {own}"), none).unwrap(), "dca632000001");
+        for nobody in ["00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "xx:00:00:00:00:01"] {
+            let port = format!(r#"{{"name": "eth1", "mac": "{nobody}"}}"#);
+            assert_eq!(known(&format!("{port}, {own}"), none).unwrap(), "dca632000001", "{nobody}");
+            assert_eq!(known(&port, none), None, "{nobody}");
+        }
+        assert_eq!(known(own, "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF").unwrap(), "dca632000001");
     }
 
     #[test]
