@@ -90,7 +90,8 @@ fn help_says() {
           --driver <NAME>    Driver for this kind of board
           --config <CONFIG>  The driver's configuration: KEY=VALUE (value: JSON, else text), @FILE.json
                              or a JSON object; later ones win
-          --cap <KEY=VALUE>  What the board can do
+          --cap <KEY=VALUE>  What the board can do [default: nothing, or as it was]
+          --no-caps          The board can do nothing, whatever was said before
           --group <GROUP>    Who may use it [default: everyone, or as it was]
           --host <HOST>      Where it stands: tasks of one host share a limit
       -h, --help             Print help
@@ -355,6 +356,16 @@ fn add() {
     `grove worker state idle 01900000-0000-7000-8000-000000000001` makes it ready for jobs
     ");
     assert_snapshot!(calls(&farm), @r#"PUT /api/v2/workers/01900000-0000-7000-8000-000000000001 {"driver":"ssh","driver_config":{"host":"10.0.0.7","port":22},"capabilities":{"board":"rpi4","uart":"2"},"groups":["lab"],"host":"rack2"}"#);
+    // What nothing is said of stays as it was.
+    for (more, sent) in [(None, ""), (Some("--no-caps"), r#","capabilities":{}"#)] {
+        let farm = Farm::new();
+        farm.on(&format!("PUT {AT_BOARD}"), 200, worker("maintenance"));
+        let mut args = vec!["worker", "add", BOARD, "--driver", "ssh", "--config", "host=a"];
+        args.extend(more);
+        grove(&farm, &args);
+        let body = format!(r#"{{"driver":"ssh","driver_config":{{"host":"a"}}{sent}}}"#);
+        assert_eq!(farm.calls()[0].body, body);
+    }
 }
 
 #[test]
@@ -364,7 +375,7 @@ fn add_makes_a_uuid() {
     let call = &farm.calls()[0];
     let uuid: grove_wire::Uuid = call.line.strip_prefix("PUT /api/v2/workers/").unwrap().parse().unwrap();
     assert_eq!(uuid.get_version_num(), 4);
-    assert_eq!(call.body, r#"{"driver":"ssh","driver_config":{},"capabilities":{}}"#);
+    assert_eq!(call.body, r#"{"driver":"ssh","driver_config":{}}"#);
     assert!(output.contains("error: "), "the canned farm has no answer: {output}");
 }
 

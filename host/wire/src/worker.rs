@@ -136,9 +136,9 @@ pub struct PutWorker {
     /// The driver's configuration: an object.
     #[serde(default = "empty_object")]
     pub driver_config: serde_json::Value,
-    /// The agent's capabilities.
-    #[serde(default)]
-    pub capabilities: BTreeMap<String, String>,
+    /// The agent's capabilities; left out = as they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<BTreeMap<String, String>>,
     /// Who may use it; left out = as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<String>>,

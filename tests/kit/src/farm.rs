@@ -55,7 +55,7 @@ impl Farm {
         let body = PutWorker {
             driver: driver.to_owned(),
             driver_config: config,
-            capabilities,
+            capabilities: Some(capabilities),
             groups: None,
             host: None,
         };

@@ -115,7 +115,9 @@ pub(crate) async fn put(
     let expected = revision::expected(&headers)?;
     let sent: PutWorker = body.json()?;
     at_most("driver", sent.driver.len(), limits::DRIVER, "bytes")?;
-    check_capabilities("capabilities", id, &sent.capabilities)?;
+    if let Some(capabilities) = &sent.capabilities {
+        check_capabilities("capabilities", id, capabilities)?;
+    }
     check_groups(sent.groups.as_deref())?;
     check_text("host", sent.host.iter().flatten().next(), limits::HOST)?;
     if !sent.driver_config.is_object() {
@@ -124,8 +126,14 @@ pub(crate) async fn put(
     let driver_config = canonical(&sent.driver_config).to_string();
     at_most("driver_config", driver_config.len(), limits::DRIVER_CONFIG, "bytes")?;
 
-    let registration =
-        Registration { driver: sent.driver, driver_config, capabilities: Arc::new(sent.capabilities) };
+    let capabilities = match sent.capabilities {
+        Some(capabilities) => Arc::new(capabilities),
+        None => match app.controller.farm().worker(id) {
+            Some(known) => known.registration.capabilities.clone(),
+            None => Arc::default(),
+        },
+    };
+    let registration = Registration { driver: sent.driver, driver_config, capabilities };
     let edit = Edit { groups: sent.groups.map(Some), host: sent.host, ..Edit::default() };
     let (worker, created) = app.controller.register(&app.actor, id, registration, edit, expected).await?;
     let status = if created == Created::Yes { StatusCode::CREATED } else { StatusCode::OK };

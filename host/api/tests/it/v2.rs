@@ -24,6 +24,17 @@ async fn a_worker_registers_and_is_administered() {
         kit.ask(&put, &[], body.replace(r#""b":1,"a":{"d":1,"c":2}"#, r#""a":{"c":2,"d":1},"b":1"#)).await;
     assert_eq!((again.status.as_u16(), again.header("etag")), (200, Some("\"1\"")));
 
+    // What nothing is said of stays as it was; what is said to be empty is.
+    let same = r#"{"driver":"fake","driver_config":{"b":1,"a":{"d":1,"c":2}}}"#;
+    let again = kit.ask(&put, &[], same).await;
+    assert_eq!((again.status.as_u16(), again.header("etag")), (200, Some("\"1\"")));
+    let other = format!("/api/v2/workers/{}", uuid(2));
+    let first = r#"{"driver":"fake","capabilities":{"board":"rpi4"}}"#;
+    kit.ask(&format!("PUT {other}"), &[], first).await;
+    let emptied = kit.ask(&format!("PUT {other}"), &[], r#"{"driver":"fake","capabilities":{}}"#).await;
+    assert_eq!(emptied.json()["capabilities"], json!({"UUID":uuid(2)}));
+    kit.ask(&format!("DELETE {other}"), &[], "").await;
+
     let patch = format!("PATCH {path}");
     let patched =
         kit.ask(&patch, &[("if-match", "\"1\"")], r#"{"capabilities":{"lab":"b"},"notes":"x"}"#).await;

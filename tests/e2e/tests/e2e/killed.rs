@@ -212,7 +212,7 @@ fn registration(serial: u64) -> PutWorker {
     PutWorker {
         driver: "simulated".to_owned(),
         driver_config: busy(),
-        capabilities: [("board", "rpi4"), (SERIAL, &serial.to_string())].map(text).into(),
+        capabilities: Some([("board", "rpi4"), (SERIAL, &serial.to_string())].map(text).into()),
         groups: None,
         host: None,
     }

@@ -68,9 +68,12 @@ pub(crate) struct Add {
     /// The driver's configuration: KEY=VALUE (value: JSON, else text), @FILE.json or a JSON object; later ones win
     #[arg(long, value_name = "CONFIG")]
     config: Vec<String>,
-    /// What the board can do
+    /// What the board can do [default: nothing, or as it was]
     #[arg(long = "cap", value_name = "KEY=VALUE", value_parser = config::pair)]
     capabilities: Vec<(String, String)>,
+    /// The board can do nothing, whatever was said before
+    #[arg(long, conflicts_with = "capabilities")]
+    no_caps: bool,
     /// Who may use it [default: everyone, or as it was]
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
@@ -290,7 +293,8 @@ async fn add(farm: &Client, out: &Output, args: Add) -> anyhow::Result<()> {
     let body = PutWorker {
         driver: args.driver,
         driver_config: config::merge(&args.config)?,
-        capabilities: config::map(&args.capabilities),
+        capabilities: (args.no_caps || !args.capabilities.is_empty())
+            .then(|| config::map(&args.capabilities)),
         groups: (!args.groups.is_empty()).then_some(args.groups),
         host: args.host.map(Some),
     };
