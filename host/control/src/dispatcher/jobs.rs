@@ -1,11 +1,12 @@
 //! Jobs while they run: whether anybody is there who uses them, how long they go on, and what their users are told of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use grove_domain::event::Subject;
 use grove_domain::id::RequestId;
 use grove_domain::moment::{SignedDuration, Timestamp, after};
 use grove_domain::request::{self, Event, Job, Request};
-use std::sync::Arc;
 
 use super::Dispatcher;
 use super::events::CORE;
@@ -239,7 +240,7 @@ impl Dispatcher {
                 let at = after(self.clock.now(), idle - still);
                 meter.told = Some(at);
                 let note = format!("nothing moves on worker {}: the job ends at {at:.0}", job.worker);
-                self.note(CORE, "job.idle", grove_domain::event::Subject::Request(id), note);
+                self.note(CORE, "job.idle", Subject::Request(id), note);
             }
         }
         self.meters.insert(id, meter);
