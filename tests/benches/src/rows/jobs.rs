@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rand_core::OsRng;
+use getrandom::SysRng;
+use rand_core::UnwrapErr;
 use rsa::RsaPrivateKey;
 
 use crate::farm::{Farm, NO_KEYS, create, create_with_key, folder};
@@ -83,7 +84,7 @@ fn raw_generation() -> Result<f64> {
                 let _ = rustix::process::nice(10);
                 use std::sync::atomic::Ordering::Relaxed;
                 while left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
-                    let _ = RsaPrivateKey::new(&mut OsRng, 2048);
+                    let _ = RsaPrivateKey::new(&mut UnwrapErr(SysRng), 2048);
                 }
             });
         }

@@ -252,7 +252,7 @@ async fn at_terminal(lab: Lab, who: u64) {
             "--heartbeat",
             "1s",
             "--away",
-            "3s",
+            "30s",
             "--for",
             length,
             "board=real",

@@ -5,14 +5,12 @@ use std::sync::Arc;
 use grove_access::keypool::{KeyPool, KeyPoolSettings};
 use grove_engine::{Exit, Output, Scope, Service};
 
-use super::{KEYS, STORE, Shared};
+use super::{KEYS, Shared};
 use crate::serve::config::KeyConfig;
 
 pub(super) fn service(shared: &Arc<Shared>) -> Service {
     let shared = shared.clone();
-    // Nothing of a farm is put beside its store before that is there; and when it is back from being away, its folder may be
-    // another one.
-    Service::new(KEYS.name(), move |scope| run(scope, shared.clone())).needs(&STORE)
+    Service::new(KEYS.name(), move |scope| run(scope, shared.clone()))
 }
 
 async fn run(scope: Scope, shared: Arc<Shared>) -> Result<(), Exit> {
