@@ -134,7 +134,7 @@ def cause(request, deeds):
         return None
     if "time is up" in note and actor == "core":
         return "its time was up" if request.until and at >= request.until else None
-    if "heartbeat" in note or "silent" in note or "away" in note:
+    if "heartbeat" in note or "silent" in note or "nothing was heard" in note:
         # A client that could not give its board back, because nobody answered, says so.
         silent = deeds.did(number, "silent") or any(run["signal"] == 9 or "closes it when" in run["said"] for run in runs)
         return "its client went silent" if silent and actor == "core" else None
