@@ -184,8 +184,8 @@ impl SshClient {
     }
 
     /// Closes unused connections to a target, so that the next command finds out whether it still answers.
-    pub async fn hang_up(&self, target: &SshTarget) {
-        self.pool.hang_up(target).await;
+    pub fn hang_up(&self, target: &SshTarget) {
+        self.pool.hang_up(target);
     }
 
     /// Connections that are open and unused.

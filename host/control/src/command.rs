@@ -10,7 +10,7 @@ use grove_domain::moment::SignedDuration;
 use grove_domain::plugin::{self, Plugin, PluginVersion};
 use grove_domain::request::{self, Request};
 use grove_domain::rule::Rule;
-use grove_domain::worker::{self, Edit, Registration, Worker};
+use grove_domain::worker::{self, Edit, Worker};
 use tokio::sync::oneshot;
 
 use crate::controller::Begin;
@@ -18,6 +18,7 @@ use crate::matching::session::Planned;
 use crate::matching::why::Reason;
 use crate::processor::Processed;
 use crate::refusal::Refused;
+use crate::registering::Registering;
 use crate::runner::TaskResult;
 use crate::warning::Warning;
 
@@ -32,7 +33,7 @@ pub(crate) enum Command {
     Register {
         actor: Arc<str>,
         worker: WorkerId,
-        registration: Registration,
+        registration: Registering,
         edit: Edit,
         expected: Option<u64>,
         reply: Reply<(Arc<Worker>, bool)>,

@@ -16,7 +16,7 @@ use grove_domain::moment::{Moment, SignedDuration};
 use grove_domain::plugin::{self, Digest, Plugin, PluginVersion};
 use grove_domain::request::{self, Request};
 use grove_domain::task::Task;
-use grove_domain::worker::{self, Edit, Registration, Worker};
+use grove_domain::worker::{self, Edit, Worker};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
@@ -27,6 +27,7 @@ use crate::live::LiveTasks;
 use crate::matching::why::Reason;
 use crate::ports::{Drivers, EventQuery, Store, TaskQuery};
 use crate::refusal::Refused;
+use crate::registering::Registering;
 use crate::settings::Settings;
 use crate::warning::Warning;
 
@@ -130,10 +131,11 @@ impl Controller {
         &self,
         actor: &str,
         worker: WorkerId,
-        registration: Registration,
+        registration: impl Into<Registering>,
         edit: Edit,
         expected: Option<u64>,
     ) -> Answer<(Arc<Worker>, Created)> {
+        let registration = registration.into();
         let (farm, drivers) = (self.farm(), &self.inner.drivers);
         let plugin = farm.plugin(&registration.driver);
         if plugin.is_some_and(|plugin| !plugin.enabled) {

@@ -36,6 +36,7 @@ mod live;
 mod matching;
 mod processor;
 mod publisher;
+mod registering;
 mod runner;
 mod runs;
 mod supervisor;
@@ -44,6 +45,7 @@ mod warning;
 
 pub use feed::Feed;
 pub use matching::why::Reason;
+pub use registering::Registering;
 pub use settings::Settings;
 pub use warning::Warning;
 

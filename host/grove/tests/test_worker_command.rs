@@ -534,10 +534,31 @@ fn state() {
     farm.on(&format!("POST {AT_BOARD}/state"), 202, worker("prepare"));
     assert_snapshot!(grove(&farm, &["worker", "state", "idle", BOARD]), @"worker 01900000-0000-7000-8000-000000000001 is in prepare");
     grove(&farm, &["worker", "state", "maintenance", BOARD, "--force"]);
+    grove(&farm, &["worker", "state", "maintenance", BOARD, "--when-free"]);
     assert_snapshot!(calls(&farm), @r#"
     POST /api/v2/workers/01900000-0000-7000-8000-000000000001/state {"state":"idle","force":false}
     POST /api/v2/workers/01900000-0000-7000-8000-000000000001/state {"state":"maintenance","force":true}
+    POST /api/v2/workers/01900000-0000-7000-8000-000000000001/state {"state":"maintenance","force":false,"when_free":true}
     "#);
+}
+
+#[test]
+fn state_of_all_at_a_host() {
+    let farm = Farm::new();
+    farm.on("GET /api/v2/workers", 200, items([worker("running")]));
+    let mut drained = worker("running");
+    drained["drain"] = true.into();
+    farm.on(&format!("POST {AT_BOARD}/state"), 202, drained);
+    assert_snapshot!(grove(&farm, &["worker", "state", "maintenance", "--host", "rack2", "--when-free"]), @"worker 01900000-0000-7000-8000-000000000001 is in running, and goes to maintenance when its job ends");
+    assert!(calls(&farm).starts_with("GET /api/v2/workers?host=rack2"), "{}", calls(&farm));
+    let farm = Farm::new();
+    farm.on("GET /api/v2/workers", 200, items([]));
+    assert_snapshot!(grove(&farm, &["worker", "state", "maintenance", "--host", "rack9"]), @"
+    --- stderr
+    error: no worker stands at rack9
+    hint: `grove worker list` shows where workers stand
+    --- exit status: 1
+    ");
 }
 
 #[test]

@@ -93,7 +93,7 @@ pub enum SshError {
 /// Commands on a worker's own supervisor.
 pub trait SshHost: Send + Sync {
     /// Forgets connections to a worker: the next command finds out whether it still answers.
-    fn hang_up<'a>(&'a self, target: &'a SshTarget) -> BoxFuture<'a, ()>;
+    fn hang_up(&self, target: &SshTarget);
 
     /// Runs a command whose words are `argv` (the host quotes them), with `stdin`, for at most `timeout`.
     fn run<'a>(

@@ -101,10 +101,11 @@ impl Pool {
     }
 
     /// Closes the kept connections to a target.
-    pub(super) async fn hang_up(&self, target: &SshTarget) {
+    pub(super) fn hang_up(&self, target: &SshTarget) {
         let kept = self.idle().take_all(target);
         for connection in kept {
-            connection.close().await;
+            // One whose other end is gone takes its time to be given up, for which nobody waits.
+            tokio::spawn(connection.close());
         }
     }
 

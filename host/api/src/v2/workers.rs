@@ -7,13 +7,13 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use grove_control::farm::Farm;
 use grove_control::refusal::Refused;
-use grove_control::{Created, Want};
+use grove_control::{Created, Registering, Want};
 use grove_domain::capability::{DRIFT_KEY, UUID_KEY};
 use grove_domain::event::Subject;
 use grove_domain::id::WorkerId;
 use grove_domain::plugin::Digest;
 use grove_domain::wants::Wants;
-use grove_domain::worker::{self, Edit, Registration, Worker};
+use grove_domain::worker::{self, Edit, Worker};
 use grove_wire::worker::{MoveWorker, PatchWorker, PutWorker, ReportFailure, WantedState};
 use grove_wire::{Code, Page, Problem, limits};
 use http::{HeaderMap, StatusCode, Uri};
@@ -126,14 +126,8 @@ pub(crate) async fn put(
     let driver_config = canonical(&sent.driver_config).to_string();
     at_most("driver_config", driver_config.len(), limits::DRIVER_CONFIG, "bytes")?;
 
-    let capabilities = match sent.capabilities {
-        Some(capabilities) => Arc::new(capabilities),
-        None => match app.controller.farm().worker(id) {
-            Some(known) => known.registration.capabilities.clone(),
-            None => Arc::default(),
-        },
-    };
-    let registration = Registration { driver: sent.driver, driver_config, capabilities };
+    let capabilities = sent.capabilities.map(Arc::new);
+    let registration = Registering { driver: sent.driver, driver_config, capabilities };
     let edit = Edit { groups: sent.groups.map(Some), host: sent.host, ..Edit::default() };
     let (worker, created) = app.controller.register(&app.actor, id, registration, edit, expected).await?;
     let status = if created == Created::Yes { StatusCode::CREATED } else { StatusCode::OK };

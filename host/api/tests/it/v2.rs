@@ -24,6 +24,17 @@ async fn a_worker_registers_and_is_administered() {
         kit.ask(&put, &[], body.replace(r#""b":1,"a":{"d":1,"c":2}"#, r#""a":{"c":2,"d":1},"b":1"#)).await;
     assert_eq!((again.status.as_u16(), again.header("etag")), (200, Some("\"1\"")));
 
+    // Either now, by force, or when it is free.
+    let state = format!("POST {path}/state");
+    for body in
+        [r#"{"state":"maintenance","force":true,"when_free":true}"#, r#"{"state":"idle","when_free":true}"#]
+    {
+        let refused = kit.ask(&state, &[], body).await;
+        assert_eq!((refused.status.as_u16(), &refused.json()["field"]), (422, &json!("when_free")), "{body}");
+    }
+    let there = kit.ask(&state, &[], r#"{"state":"maintenance","when_free":true}"#).await;
+    assert_eq!((there.status.as_u16(), &there.json()["drain"]), (200, &json!(false)));
+
     // What nothing is said of stays as it was; what is said to be empty is.
     let same = r#"{"driver":"fake","driver_config":{"b":1,"a":{"d":1,"c":2}}}"#;
     let again = kit.ask(&put, &[], same).await;

@@ -420,7 +420,7 @@ impl Dispatcher {
             }
             Some(Enrolment { inspector, worker, registration }) => {
                 let actor = format!("inspector:{inspector}");
-                match self.register(&actor, worker, registration, Edit::default(), None) {
+                match self.register(&actor, worker, registration.into(), Edit::default(), None) {
                     Ok(_) => {
                         let event = Event::Process { enrolled: Some(worker) };
                         return self.apply_introspection(&actor, run.id, event).map(drop);

@@ -134,9 +134,7 @@ impl Dispatcher {
         let away = request.running_job().and_then(|job| job.away);
         let silent = away.map(|since| self.clock.now().duration_since(since)).unwrap_or_default();
         // Whoever comes back after a restart must have the time to be heard.
-        let (Some(silence), Some(kept)) = (self.longest_silence(request), self.kept_for(request)) else {
-            return;
-        };
+        let Some((silence, kept)) = self.patience_with(request) else { return };
         let before = Duration::try_from(silent.min(kept - silence)).unwrap_or_default();
         self.heard.insert(request.id, Heard { at: self.clock.running(), before, busy: false });
         self.listen_for(request);
@@ -144,9 +142,7 @@ impl Dispatcher {
 
     /// Looks again when its client may have been silent for too long.
     fn listen_for(&mut self, request: &Request) {
-        let (Some(silence), Some(kept)) = (self.longest_silence(request), self.kept_for(request)) else {
-            return;
-        };
+        let Some((silence, kept)) = self.patience_with(request) else { return };
         let silent = self.silent(request.id);
         let next = if silent < silence { silence } else { kept };
         self.timers.after(self.times(), next - silent, Due::Heartbeat(request.id));
@@ -168,9 +164,7 @@ impl Dispatcher {
         if request.running_job().is_some_and(|job| job.kept) {
             return;
         }
-        let (Some(silence), Some(kept)) = (self.longest_silence(&request), self.kept_for(&request)) else {
-            return;
-        };
+        let Some((silence, kept)) = self.patience_with(&request) else { return };
         let silent = self.silent(id);
         if silent >= kept {
             let reason = match request.running_job().and_then(|job| job.away) {
@@ -192,11 +186,11 @@ impl Dispatcher {
         Some(request.spec.heartbeat?.checked_mul(missed).unwrap_or(SignedDuration::MAX))
     }
 
-    /// It is closed when its client was silent for so long.
-    pub(super) fn kept_for(&self, request: &Request) -> Option<SignedDuration> {
+    /// After how long a silence its client is away, and after how long it is closed.
+    pub(super) fn patience_with(&self, request: &Request) -> Option<(SignedDuration, SignedDuration)> {
         let silence = self.longest_silence(request)?;
         let away = request.spec.away.filter(|_| request.running_job().is_some());
-        Some(away.map_or(silence, |away| away.min(self.settings.away_max).max(silence)))
+        Some((silence, away.map_or(silence, |away| away.min(self.settings.away_max).max(silence))))
     }
 
     /// From now on it is looked at what moves on the board of a job, where that decides on it.

@@ -20,7 +20,7 @@ const AT_ONCE: usize = 32;
 /// The first look at a job comes within this part of the usual time.
 const FIRST: u32 = 4;
 /// Looks are spread over so many moments, also when all jobs are taken up at once.
-const SPREAD: u64 = 64;
+const SPREAD: u32 = 64;
 
 /// Who looks.
 pub(super) struct Prober {
@@ -69,9 +69,8 @@ impl Dispatcher {
             Some(job) if !self.seen.contains_key(&request.id) => {
                 let answered = job.unreachable.is_some();
                 self.seen.insert(request.id, Seen { answered, ..Seen::default() });
-                let part = u32::try_from(request.id.0 % SPREAD).unwrap_or_default() + 1;
-                let first = every.saturating_mul(part) / (FIRST * u32::try_from(SPREAD).unwrap_or(1));
-                self.look_after(request.id, first);
+                let part = u32::try_from(request.id.0 % u64::from(SPREAD)).unwrap_or_default() + 1;
+                self.look_after(request.id, every.saturating_mul(part) / (FIRST * SPREAD));
             }
             Some(_) => {}
         }
@@ -110,12 +109,12 @@ impl Dispatcher {
             seen.missed = seen.missed.saturating_add(1);
             let (missed, silent) = (seen.missed, running.saturating_sub(seen.since));
             let since = after(self.clock.now(), -SignedDuration::try_from(silent).unwrap_or_default());
-            if missed >= self.settings.probes.failures && job.unreachable.is_none() {
+            let probes = self.settings.probes;
+            let is_unreachable = missed >= probes.failures;
+            if is_unreachable && job.unreachable.is_none() {
                 self.request_due(id, Event::Unreachable { since });
             }
-            let patience = self.settings.probes.fail_after;
-            if missed >= self.settings.probes.failures && patience.is_some_and(|patience| silent >= patience)
-            {
+            if is_unreachable && probes.fail_after.is_some_and(|patience| silent >= patience) {
                 let reason = format!("it has not answered since {since:.0}, while a job ran on it");
                 let failure = worker::Event::ReportFailure { reason, stays: false };
                 if let Err(refused) = self.apply_worker(CORE, job.worker, failure, None) {

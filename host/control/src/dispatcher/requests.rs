@@ -152,8 +152,8 @@ impl Dispatcher {
         let (from, to) = (before.state, request.state);
         let note = request.reason.clone().or_else(|| match (request.reserved, request.running_job()) {
             (Some(worker), _) => Some(format!("worker {worker}")),
-            (None, Some(job)) => Some(match (job.away, self.kept_for(request)) {
-                (Some(since), Some(kept)) => {
+            (None, Some(job)) => Some(match (job.away, self.patience_with(request)) {
+                (Some(since), Some((_, kept))) => {
                     let until = after(since, kept).min(job.timeout);
                     format!("worker {}, nothing heard since {since:.0}, kept until {until:.0}", job.worker)
                 }

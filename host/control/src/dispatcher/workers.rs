@@ -8,11 +8,12 @@ use grove_domain::id::{RequestId, WorkerId};
 use grove_domain::moment::after;
 use grove_domain::request::{self, JobAccess};
 use grove_domain::task::TaskKind;
-use grove_domain::worker::{self, Edit, Effect, Event, Registration, Worker};
+use grove_domain::worker::{self, Edit, Effect, Event, Worker};
 
 use super::Dispatcher;
 use super::events::{CORE, Happened};
 use crate::refusal::Refused;
+use crate::registering::Registering;
 use crate::runner::Opened;
 
 impl Dispatcher {
@@ -20,7 +21,7 @@ impl Dispatcher {
         &mut self,
         actor: &str,
         id: WorkerId,
-        registration: Registration,
+        registration: Registering,
         edit: Edit,
         expected: Option<u64>,
     ) -> Result<(Arc<Worker>, bool), Refused> {
@@ -28,6 +29,7 @@ impl Dispatcher {
             return Err(disabled);
         }
         self.check_pin(&registration.driver, &edit)?;
+        let registration = registration.after(self.farm.worker(id).map(|known| &*known.registration));
         if self.farm.worker(id).is_some() {
             self.check_worker_revision(id, expected)?;
             self.apply_worker(actor, id, Event::Register(registration), None)?;

@@ -184,8 +184,13 @@ pub(crate) async fn run(farm: &Client, out: &Output, command: Worker) -> anyhow:
             let body = MoveWorker { state, force: args.force, when_free: args.when_free };
             let workers = match (args.worker, args.host) {
                 (_, Some(host)) => {
-                    let query = WorkersQuery { host: Some(host), ..WorkersQuery::default() };
-                    farm.workers(&query).all().await?.iter().map(|worker| worker.uuid).collect()
+                    let query = WorkersQuery { host: Some(host.clone()), ..WorkersQuery::default() };
+                    let workers = farm.workers(&query).all().await?;
+                    if workers.is_empty() {
+                        let hint = "`grove worker list` shows where workers stand";
+                        return Err(Hinted::new(format!("no worker stands at {host}"), hint).into());
+                    }
+                    workers.iter().map(|worker| worker.uuid).collect()
                 }
                 (worker, None) => Vec::from_iter(worker),
             };

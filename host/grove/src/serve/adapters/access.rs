@@ -65,8 +65,8 @@ impl Tunnels for TcpTunnels {
 pub(crate) struct Supervisors(pub(crate) SshClient);
 
 impl SshHost for Supervisors {
-    fn hang_up<'a>(&'a self, target: &'a SshTarget) -> BoxFuture<'a, ()> {
-        async move { self.0.hang_up(&real(target)).await }.boxed()
+    fn hang_up(&self, target: &SshTarget) {
+        self.0.hang_up(&real(target));
     }
 
     fn run<'a>(

@@ -135,9 +135,10 @@ struct TaskSsh {
 }
 
 impl TaskSsh {
-    async fn dial(&self, target: &SshTarget) {
+    /// Before each command.
+    fn dial(&self, target: &SshTarget) {
         if !self.dialled.swap(true, Ordering::Relaxed) {
-            self.ssh.hang_up(target).await;
+            self.ssh.hang_up(target);
         }
     }
 
@@ -150,8 +151,8 @@ impl TaskSsh {
 }
 
 impl SshHost for TaskSsh {
-    fn hang_up<'a>(&'a self, target: &'a SshTarget) -> BoxFuture<'a, ()> {
-        self.ssh.hang_up(target)
+    fn hang_up(&self, target: &SshTarget) {
+        self.ssh.hang_up(target);
     }
 
     fn run<'a>(
@@ -162,7 +163,7 @@ impl SshHost for TaskSsh {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<SshOutput, SshError>> {
         async move {
-            self.dial(target).await;
+            self.dial(target);
             self.note(self.ssh.run(target, argv, stdin, timeout).await)
         }
         .boxed()
@@ -176,7 +177,7 @@ impl SshHost for TaskSsh {
         data: Vec<u8>,
     ) -> BoxFuture<'a, Result<(), SshError>> {
         async move {
-            self.dial(target).await;
+            self.dial(target);
             self.note(self.ssh.write_file(target, path, mode, data).await)
         }
         .boxed()
